@@ -1,0 +1,1 @@
+"""Values and errors of the gateway: no I/O, nothing of ours imported."""

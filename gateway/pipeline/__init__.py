@@ -1,0 +1,1 @@
+"""Pure steps of a reading: decode, preprocess, place in time, roll up."""

@@ -1,0 +1,183 @@
+"""Everything an operator can set, validated before anything starts."""
+
+import stat
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from gateway.domain.errors import ConfigError
+
+DEFAULT_CONFIG = Path("/etc/wattwarden/config.toml")
+GIGABYTE = 1_000_000_000
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        msg = f"unknown time zone {name!r}; use an IANA name such as Europe/Lisbon"
+        raise ValueError(msg) from error
+    return name
+
+
+class Section(BaseModel):
+    """Immutable settings that reject unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SiteSettings(Section):
+    """Which house this is."""
+
+    id: str = Field(default="home", pattern=r"^[a-z0-9-]{1,32}$")
+    timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Return the site's time zone, which decides where a day begins."""
+        return ZoneInfo(self.timezone)
+
+
+class MqttSettings(Section):
+    """How to reach the broker."""
+
+    host: str = Field(default="127.0.0.1", min_length=1)
+    port: int = Field(default=1883, gt=0, lt=65536)
+    username: str | None = None
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    embedded: bool = False
+    # What the broker may have in flight to us: the product of rate and (linger + commit)
+    # must stay below it, or a right limit throttles (docs/performance.md).
+    receive_maximum: int = Field(default=2000, ge=20, le=65535)
+
+
+class StorageSettings(Section):
+    """Where readings live and for how long."""
+
+    path: Path = Path("/var/lib/wattwarden/wattwarden.db")
+    raw_days: int = Field(default=30, ge=1, le=36_500)
+    max_bytes: int = Field(default=8 * GIGABYTE, ge=10_000_000)
+
+
+class WebSettings(Section):
+    """The local web server."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, lt=65536)
+
+
+class MeterSettings(Section):
+    """How meters join."""
+
+    auto_register: bool = True
+
+
+class DetectSettings(Section):
+    """What counts as wrong. Limits that are None are off."""
+
+    nominal_voltage: float = Field(default=230, ge=50, le=450)
+    nominal_frequency: float = Field(default=50, ge=40, le=70)
+    false_alarms_per_month: float = Field(default=4, gt=0, le=1000)
+    daily_limit_kwh: float | None = Field(default=None, gt=0)
+    monthly_limit_kwh: float | None = Field(default=None, gt=0)
+    contracted_power_w: float | None = Field(default=None, gt=0)
+    gaussian: bool = True
+
+
+class CloudSettings(Section):
+    """Firebase; the gateway works whole without it."""
+
+    enabled: bool = False
+    project: str = ""
+    credentials_file: Path | None = None
+
+
+class ModelSettings(Section):
+    """Where retrained models come from."""
+
+    repository: str = ""
+
+
+class ClockSettings(Section):
+    """Whether this machine's clock may be believed."""
+
+    trust: Literal["auto", "always", "never"] = "auto"
+
+
+class LogSettings(Section):
+    """How much to tell."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(Section):
+    """The whole settings file."""
+
+    site: SiteSettings = SiteSettings()
+    mqtt: MqttSettings = MqttSettings()
+    storage: StorageSettings = StorageSettings()
+    web: WebSettings = WebSettings()
+    meters: MeterSettings = MeterSettings()
+    detect: DetectSettings = DetectSettings()
+    cloud: CloudSettings = CloudSettings()
+    models: ModelSettings = ModelSettings()
+    clock: ClockSettings = ClockSettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a TOML file, or raise ConfigError in one line that names each bad key."""
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            msg = f"{path}: no such file; give one with --config"
+            raise ConfigError(msg) from error
+        except (OSError, UnicodeDecodeError) as error:
+            msg = f"{path}: cannot be read: {error}"
+            raise ConfigError(msg) from error
+        try:
+            return cls.model_validate(tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
+            msg = f"{path}: not valid TOML: {error}"
+            raise ConfigError(msg) from error
+        except ValidationError as error:
+            msg = f"{path}: " + "; ".join(_explain(error))
+            raise ConfigError(msg) from error
+
+
+def _explain(error: ValidationError) -> list[str]:
+    """Name each bad key, what is wrong with it, and what was found."""
+    lines = []
+    for item in error.errors(include_url=False, include_context=False):
+        key = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            lines.append(f"{key}: unknown key")
+        else:
+            lines.append(f"{key}: {item['msg']} (found {item['input']!r:.80})")
+    return lines
+
+
+def read_secret(path: Path, *, key: str) -> str:
+    """Return the first line of a secret's file, which only its owner may read.
+
+    Raise ConfigError naming `key` when the file is missing, empty, or open to others.
+    """
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{key}: {path} cannot be read: {error}"
+        raise ConfigError(msg) from error
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        msg = f"{key}: {path} can be read by others; run: chmod 600 {path}"
+        raise ConfigError(msg)
+    secret = text.split("\n", 1)[0].strip("\r")
+    if not secret:
+        msg = f"{key}: {path} is empty"
+        raise ConfigError(msg)
+    return secret
