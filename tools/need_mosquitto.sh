@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Make sure a mosquitto binary is there: tests and benches start brokers of their own.
+set -eu
+cd "$(dirname "$0")/.."
+. tools/as_root.sh
+
+# Debian keeps it where an ordinary user's PATH does not look.
+found() { PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v mosquitto >/dev/null; }
+
+found && exit 0
+# A machine that only tests needs no broker running as a service.
+apt_install mosquitto && found && exit 0
+echo "mosquitto is missing, and the tests run against it. Install it first: apt-get install mosquitto" >&2
+exit 1
