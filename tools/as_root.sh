@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the set-up scripts: install Debian packages where that is allowed.
 
 # apt_install PACKAGE...: status 1, silently, when this user may not or there is no apt.
