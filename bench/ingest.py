@@ -1,0 +1,198 @@
+"""From broker to committed and acknowledged: the product against a bare loop.
+
+Measured in one run on one private mosquitto and a real disk: single readings per
+message, 50 meters, QoS 1, a backlog queued while the subscriber's persistent session
+was absent. The clock starts when the broker sees the subscriber connect and stops when
+everything is committed and acknowledged (product: covered by application acks).
+"""
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench import bare
+from bench.common import (
+    MEGABYTE,
+    Figures,
+    Limit,
+    Result,
+    cpu_seconds,
+    finish,
+    medians,
+    peak_rss_mb,
+    percentile,
+    progress,
+    work_directory,
+)
+from bench.latency import measure
+from bench.load import METERS, AckWatcher, payload, publish_backlog
+from tests.support.daemon import Daemon
+from tests.support.mosquitto import Mosquitto
+
+LIMITS = (
+    Limit("readings_per_s", "min", 5000),
+    Limit("ratio_to_bare", "min", 0.4),
+    Limit("latency_500_p99_ms", "max", 60),
+    Limit("idle_rss_mb", "max", 100),
+)
+BACKLOG = 20_000
+RATES = (50, 500)
+OWN_CLIENTS = ("bench-publisher", "bench-watcher", "bench-latency")
+
+
+def subscriber_connected_at(broker: Mosquitto, since: float) -> float:
+    """Return when (monotonic s) the broker logged the measured client's connection."""
+    for at, line in broker.log:
+        foreign = not any(name in line for name in OWN_CLIENTS)
+        if at >= since and "New client connected" in line and foreign:
+            return at
+    msg = "the broker saw no subscriber connect"
+    raise RuntimeError(msg)
+
+
+def run_bare(place: Path, broker: Mosquitto, total: int) -> Figures:
+    """Measure the bare loop once."""
+    asyncio.run(bare.subscribe_only(broker.port))
+    publish_backlog(broker.port, total)
+    began = time.monotonic()
+    arguments = ["--port", str(broker.port), "--database", str(place / "bare.db")]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.bare", *arguments, "--total", str(total)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    own = json.loads(done.stdout)
+    if own["rows"] != total:
+        msg = f"the bare loop stored {own['rows']} of {total}"
+        raise RuntimeError(msg)
+    return {
+        "bare_readings_per_s": total / (own["ended"] - subscriber_connected_at(broker, began)),
+        "bare_cpu_s_per_10k": own["cpu_s"] / total * 10_000,
+        "bare_peak_rss_mb": own["peak_mb"],
+        "bare_commits": own["commits"],
+    }
+
+
+def run_product(place: Path, broker: Mosquitto, total: int) -> Figures:
+    """Measure the daemon once, every stage on, on the same kind of backlog."""
+    daemon = Daemon(place / "product", mqtt_port=broker.port)
+    with daemon:  # creates the persistent session and the database
+        daemon.terminate(within_s=10)
+    publish_backlog(broker.port, total)
+    watcher = AckWatcher(broker.port, total // METERS - 1)
+    began = time.monotonic()
+    try:
+        daemon.launch()
+        if not watcher.done.wait(120):
+            msg = f"not all of {total} acknowledged in 120 s:\n{daemon.log_tail()}"
+            raise RuntimeError(msg)
+        started = subscriber_connected_at(broker, began)
+        cpu = cpu_seconds(daemon.process)
+        daemon.wait_ready()
+        peak = peak_rss_mb(daemon.process.pid)
+    finally:
+        watcher.close()
+        daemon.__exit__()
+    return {
+        "readings_per_s": total / (watcher.ended_at - started),
+        "cpu_s_per_10k": (cpu - start_cpu(place, broker)) / total * 10_000,
+        "peak_rss_mb": peak,
+        "acks": watcher.acks,
+    }
+
+
+def start_cpu(place: Path, broker: Mosquitto) -> float:
+    """Return the CPU seconds the daemon needs to start with nothing to do."""
+    with Daemon(place / "start", mqtt_port=broker.port) as daemon:
+        return cpu_seconds(daemon.process)
+
+
+def run_idle(place: Path, broker: Mosquitto, seconds: float) -> Figures:
+    """Measure a daemon that has started, with web, numpy and LiteRT loaded, and waits."""
+    with Daemon(place / "idle", mqtt_port=broker.port) as daemon:
+        before = cpu_seconds(daemon.process)
+        time.sleep(seconds)
+        mapped = {Path(entry.path).name for entry in daemon.process.memory_maps()}
+        loaded = [name for name in mapped if "_multiarray_umath" in name or "interpreter" in name]
+        return {
+            "idle_rss_mb": daemon.rss_bytes() / MEGABYTE,
+            "idle_cpu_percent": (cpu_seconds(daemon.process) - before) / seconds * 100,
+            "idle_native_modules": len(loaded),  # 2: numpy and LiteRT are really loaded
+        }
+
+
+def run_latency(place: Path, broker: Mosquitto, rate: int, seconds: float) -> Figures:
+    """Measure publish → committed and acknowledged at a steady rate."""
+    with Daemon(place / f"latency{rate}", mqtt_port=broker.port) as daemon:
+        before = cpu_seconds(daemon.process)
+        outcome = measure(broker.port, rate, seconds)
+        used = cpu_seconds(daemon.process) - before
+    return {
+        f"latency_{rate}_p50_ms": percentile(outcome.latencies_ms, 0.5),
+        f"latency_{rate}_p99_ms": percentile(outcome.latencies_ms, 0.99),
+        f"latency_{rate}_unanswered": outcome.unanswered,
+        f"latency_{rate}_cpu_percent": used / seconds * 100,
+    }
+
+
+def one_round(place: Path, args: argparse.Namespace, number: int) -> Figures:
+    """Run everything once, each part with a fresh broker and database."""
+    seconds = 5.0 if args.quick else 15.0
+    options = {"max_inflight_messages": args.inflight}
+    figures: Figures = {}
+
+    def broker(name: str) -> Mosquitto:
+        return Mosquitto(place / f"{name}{number}-mosquitto", options=options)
+
+    def own(name: str) -> Path:
+        path = place / f"{name}{number}"
+        path.mkdir()
+        return path
+
+    with broker("b") as running:
+        figures |= run_bare(own("b"), running, args.backlog)
+    with broker("p") as running:
+        figures |= run_product(own("p"), running, args.backlog)
+    figures["ratio_to_bare"] = figures["readings_per_s"] / figures["bare_readings_per_s"]
+    for rate in RATES:
+        with broker(f"l{rate}") as running:
+            figures |= run_latency(own(f"l{rate}"), running, rate, seconds)
+    with broker("i") as running:
+        figures |= run_idle(own("i"), running, seconds)
+    progress(f"round {number}: " + json.dumps({k: round(v, 2) for k, v in figures.items()}))
+    return figures
+
+
+def main() -> int:
+    """Run three rounds (one with --quick) and judge the medians."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short round")
+    parser.add_argument("--backlog", type=int, default=BACKLOG, help="readings (default 20,000)")
+    parser.add_argument(
+        "--inflight", type=int, default=20, help="mosquitto's max_inflight_messages"
+    )
+    args = parser.parse_args()
+    if args.backlog % METERS:
+        parser.error(f"--backlog must be a multiple of {METERS}")
+    rounds = 1 if args.quick else 3
+    with work_directory() as place:
+        figures = medians([one_round(place, args, n) for n in range(rounds)])
+    settings: dict[str, str | int | float] = {
+        "rounds": rounds,
+        "backlog": args.backlog,
+        "meters": METERS,
+        "payload_bytes": len(payload(0, int(time.time() * 1000), 12_120_345.12)),
+        "mosquitto_max_inflight_messages": args.inflight,
+        "mosquitto_max_queued_messages": 0,
+    }
+    return finish(Result("ingest", figures, LIMITS, settings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""Publish at a steady rate and time each reading until an application ack covers it.
+
+The ack follows the commit, so this is an upper bound of publish → committed.
+"""
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from bench.load import BOOT, METERS, Ack, close, connect, messages, meter_name
+
+WARM_UP_S = 3.0  # let the gateway see the rate before it counts
+
+
+@dataclass
+class Outcome:
+    """Latencies of the measured readings, in ms, and how many got no ack."""
+
+    latencies_ms: list[float]
+    unanswered: int
+
+
+class LatencyProbe:
+    """One connection that publishes in a fixed rhythm and follows the acks."""
+
+    def __init__(self, port: int) -> None:
+        self._lock = threading.Lock()
+        self._sent: dict[str, list[float]] = {meter_name(i): [] for i in range(METERS)}
+        self._done: dict[str, list[float]] = {meter_name(i): [] for i in range(METERS)}
+        self._decode = msgspec.json.Decoder(Ack).decode
+        self._client = connect(port, "bench-latency")
+        self._client.on_message = self._on_message
+        ready = threading.Event()
+        self._client.on_subscribe = lambda *_: ready.set()
+        self._client.subscribe("ww/v1/+/ack", qos=0)
+        ready.wait(5)
+
+    def _on_message(self, _client: object, _data: object, message: Any) -> None:  # noqa: ANN401 - paho's
+        now = time.monotonic()
+        ack = self._decode(message.payload)
+        meter = message.topic.split("/", 3)[2]
+        if ack.boot != BOOT or meter not in self._done:
+            return
+        with self._lock:
+            done = self._done[meter]
+            newly = min(ack.upto + 1, len(self._sent[meter])) - len(done)
+            done.extend([now] * max(newly, 0))
+
+    def run(self, rate: int, seconds: float) -> Outcome:
+        """Publish `rate` readings a second, all meters in turn; wait for the last acks."""
+        total = int(rate * (seconds + WARM_UP_S))
+        windows = messages(int(time.time() * 1000), 1000 * METERS // rate)
+        began = time.monotonic()
+        for count, (meter, _, body) in enumerate(windows):
+            if count == total:
+                break
+            pause = began + count / rate - time.monotonic()
+            if pause > 0:
+                time.sleep(pause)
+            with self._lock:
+                self._sent[meter].append(time.monotonic())
+            self._client.publish(f"ww/v1/{meter}/readings", body, qos=1)
+        self._wait_all(within_s=15)
+        close(self._client)
+        return self._outcome(began + WARM_UP_S)
+
+    def _wait_all(self, within_s: float) -> None:
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            with self._lock:
+                if all(len(self._sent[m]) == len(self._done[m]) for m in self._sent):
+                    return
+            time.sleep(0.05)
+
+    def _outcome(self, since: float) -> Outcome:
+        latencies: list[float] = []
+        unanswered = 0
+        for meter, sent in self._sent.items():
+            done = self._done[meter]
+            unanswered += len(sent) - len(done)
+            pairs = zip(sent, done, strict=False)  # those without an ack are counted above
+            latencies += [(end - start) * 1000 for start, end in pairs if start >= since]
+        return Outcome(latencies, unanswered)
+
+
+def measure(port: int, rate: int, seconds: float) -> Outcome:
+    """Measure one rate against a gateway that has never seen these meters."""
+    return LatencyProbe(port).run(rate, seconds)

@@ -1,0 +1,45 @@
+"""The benchmarks' own arithmetic: limits, percentiles, the JSON line, the page."""
+
+import json
+
+import pytest
+
+from bench.__main__ import BEGIN, END, rewrite
+from bench.common import Limit, Result, finish, medians, percentile
+
+
+def test_a_failed_limit_fails_the_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
+    limits = [Limit("rate", "min", 5000), Limit("rss", "max", 100)]
+    result = Result("x", {"rate": 4999.0, "rss": 80.0}, limits)
+    assert finish(result) == 1
+    line = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert line["name"] == "x"
+    assert line["limits"]["rate"] == {"value": 4999, "limit": 5000, "bound": "min", "ok": False}
+    assert line["limits"]["rss"]["ok"] is True
+    assert line["machine"]["cores"] >= 1
+
+
+def test_a_missing_figure_fails() -> None:
+    assert not Result("x", {}, [Limit("rate", "min", 1)]).ok()
+
+
+def test_limits_met_exactly_are_ok(capsys: pytest.CaptureFixture[str]) -> None:
+    limits = [Limit("a", "min", 2), Limit("b", "max", 3)]
+    assert finish(Result("x", {"a": 2.0, "b": 3.0}, limits)) == 0
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_percentiles_and_medians() -> None:
+    values = [float(n) for n in range(1, 101)]
+    assert percentile(values, 0.5) == 51
+    assert percentile(values, 0.99) == 100
+    assert percentile([7.0], 0.99) == 7
+    assert medians([{"a": 1.0}, {"a": 9.0}, {"a": 2.0}]) == {"a": 2.0}
+
+
+def test_the_page_keeps_what_people_wrote() -> None:
+    page = f"# P\n\nwords\n{BEGIN}\nold\n{END}\nafter\n"
+    new = rewrite(page, "new")
+    assert "old" not in new
+    assert new == f"# P\n\nwords\n{BEGIN}\nnew\n{END}\nafter\n"
+    assert rewrite("# P\n", "new") == f"# P\n\n{BEGIN}\nnew\n{END}\n"

@@ -1,0 +1,1 @@
+"""Rigs for tests: brokers, meters, daemons; none of it is shipped."""
