@@ -1,0 +1,239 @@
+"""Read models in SQL: meters, alerts and the store's own state, for people."""
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable
+
+from gateway.adapters.store.capacity import daily_bytes
+from gateway.adapters.store.database import Database
+from gateway.domain.alerts import Alert, AlertKind, AlertState, HistoryEntry, Severity
+from gateway.domain.errors import NotFoundError
+from gateway.domain.meters import ChannelInfo, MeterInfo, Role
+from gateway.domain.readings import Stored
+from gateway.services.accounts import wall_ms
+from gateway.services.views import (
+    LONGEST_HISTORY,
+    AlertFilter,
+    AlertPage,
+    AlertView,
+    DiskView,
+    MeterPage,
+    MeterView,
+    ModelView,
+    StatusView,
+    read_cursor,
+    write_cursor,
+)
+
+Latest = Callable[[str], Stored | None]  # the newest reading of a meter, from memory
+MOST_MODELS = 500
+ALERT_COLUMNS = (
+    "id, meter, channel, kind, severity, state, opened_ms, updated_ms, resolved_ms, count,"
+    " title, detail, evidence, snoozed_until_ms, historic"
+)
+SELECT_ALERTS = f"SELECT {ALERT_COLUMNS} FROM alerts"  # noqa: S608 - constants of ours
+SELECT_METERS = (
+    "SELECT no, id, recorded, label, registered_ms, online, state_ms, state FROM meters"
+    " WHERE removed_ms IS NULL"
+)
+
+
+class SqlViews:
+    """Satisfies `Views` on the gateway's database."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        max_bytes: int,
+        latest: Latest,
+        now_ms: Callable[[], int] = wall_ms,
+    ) -> None:
+        self._database = database
+        self._max_bytes = max_bytes
+        self._latest = latest
+        self._now_ms = now_ms
+
+    async def list_meters(self, cursor: str | None, limit: int) -> MeterPage:
+        """Return registered meters by id; the cursor is the last id seen."""
+        found = await self._database.read(lambda db: select_meters(db, cursor or "", limit + 1))
+        items = [self._with_last(view) for view in found[:limit]]
+        return MeterPage(items, items[-1].info.id if len(found) > limit else None)
+
+    async def get_meter(self, meter: str) -> MeterView:
+        """Return one meter; NotFoundError when unknown or removed."""
+        found = await self._database.read(lambda db: select_meter(db, meter))
+        if found is None:
+            msg = f"no meter {meter[:40]!r}"
+            raise NotFoundError(msg)
+        return self._with_last(found)
+
+    async def list_alerts(self, which: AlertFilter, cursor: str | None, limit: int) -> AlertPage:
+        """Return alerts, newest first; BadInputError for a cursor that is none."""
+        after = read_cursor(cursor) if cursor else None
+        found = await self._database.read(lambda db: select_alerts(db, which, after, limit + 1))
+        items = found[:limit]
+        if len(found) <= limit:
+            return AlertPage(items)
+        last = items[-1].alert
+        return AlertPage(items, write_cursor(last.opened_ms, last.id))
+
+    async def get_alert(self, alert_id: str) -> AlertView:
+        """Return one alert; NotFoundError when unknown."""
+        found = await self._database.read(lambda db: select_alert(db, alert_id))
+        if found is None:
+            msg = f"no alert {alert_id[:80]!r}"
+            raise NotFoundError(msg)
+        return found
+
+    async def status(self) -> StatusView:
+        """Return the state of the store."""
+        return await self._database.read(self._status)
+
+    def _status(self, db: sqlite3.Connection) -> StatusView:
+        disk = self._disk()
+        growth = daily_bytes(db, self._now_ms())
+        room = max(0, min(disk.allowed - disk.used, disk.free))
+        return StatusView(
+            judge_backlog=count_unjudged(db),
+            cloud_backlog=int(db.execute("SELECT count(*) FROM outbox").fetchone()[0]),
+            offline_days=None if growth is None else room / growth,
+            disk=disk,
+            dead_letters=dict(
+                db.execute("SELECT reason, count FROM dead_letter_counts ORDER BY reason")
+            ),
+            open_alerts=count_open_alerts(db),
+            models=[
+                ModelView(*row)
+                for row in db.execute(
+                    "SELECT id, channel, kind, fitted_ms FROM models"
+                    " JOIN meters ON no = meter_no ORDER BY id, channel, kind LIMIT ?",
+                    (MOST_MODELS,),
+                )
+            ],
+        )
+
+    def _disk(self) -> DiskView:
+        path = self._database.path
+        files = [path, path.with_name(path.name + "-wal")]
+        used = sum(file.stat().st_size for file in files if file.exists())
+        return DiskView(used, self._max_bytes, shutil.disk_usage(path.parent).free)
+
+    def _with_last(self, view: MeterView) -> MeterView:
+        return MeterView(
+            view.info,
+            view.online,
+            view.state_ms,
+            view.fw,
+            view.model,
+            view.cal,
+            self._latest(view.info.id),
+        )
+
+
+def select_meters(db: sqlite3.Connection, after: str, limit: int) -> list[MeterView]:
+    """Return registered meters with ids behind `after`."""
+    query = f"{SELECT_METERS} AND id > ? ORDER BY id LIMIT ?"
+    return [_meter(db, row) for row in db.execute(query, (after, limit)).fetchall()]
+
+
+def select_meter(db: sqlite3.Connection, meter: str) -> MeterView | None:
+    """Return one registered meter."""
+    row = db.execute(f"{SELECT_METERS} AND id = ?", (meter,)).fetchone()
+    return None if row is None else _meter(db, row)
+
+
+def select_alerts(
+    db: sqlite3.Connection, which: AlertFilter, after: tuple[int, str] | None, limit: int
+) -> list[AlertView]:
+    """Return alerts by opening time, newest first, that lie behind `after`."""
+    clauses: list[str] = []
+    values: list[str | int] = []
+    for column, wanted in (
+        ("state", which.state),
+        ("severity", which.severity),
+        ("meter", which.meter),
+    ):
+        if wanted is not None:
+            clauses.append(f"{column} = ?")
+            values.append(str(wanted))
+    if after is not None:
+        clauses.append("(opened_ms, id) < (?, ?)")
+        values.extend(after)
+    where = f" WHERE {' AND '.join(clauses)}" if clauses else ""
+    query = f"{SELECT_ALERTS}{where} ORDER BY opened_ms DESC, id DESC LIMIT ?"
+    return [_alert(db, row) for row in db.execute(query, (*values, limit)).fetchall()]
+
+
+def select_alert(db: sqlite3.Connection, alert_id: str) -> AlertView | None:
+    """Return one alert."""
+    row = db.execute(f"{SELECT_ALERTS} WHERE id = ?", (alert_id,)).fetchone()
+    return None if row is None else _alert(db, row)
+
+
+def count_open_alerts(db: sqlite3.Connection) -> dict[str, int]:
+    """Return how many alerts are not resolved, for every severity."""
+    query = "SELECT severity, count(*) FROM alerts WHERE state != 'resolved' GROUP BY severity"
+    return {severity.value: 0 for severity in Severity} | dict(db.execute(query))
+
+
+def count_unjudged(db: sqlite3.Connection) -> int:
+    """Return how many committed readings lie behind the newest judged one.
+
+    Readings are judged in the order of their commits, so the newest position is the
+    gateway's; the difference of row numbers bounds the count without reading the rows.
+    """
+    newest = db.execute("SELECT coalesce(max(row), 0) FROM readings").fetchone()[0]
+    judged = db.execute("SELECT coalesce(max(row), 0) FROM judged").fetchone()[0]
+    return max(0, int(newest) - int(judged))
+
+
+def _meter(
+    db: sqlite3.Connection,
+    row: tuple[int, str, int, str, int, int, int | None, str | None],
+) -> MeterView:
+    number, meter, recorded, label, registered_ms, online, state_ms, state = row
+    query = "SELECT name, role, rating_a FROM channels WHERE meter_no = ? ORDER BY no"
+    channels = {
+        name: ChannelInfo(name, Role(role), rating_a)
+        for name, role, rating_a in db.execute(query, (number,))
+    }
+    said = json.loads(state) if state else {}
+    said = said if isinstance(said, dict) else {}
+    return MeterView(
+        MeterInfo(meter, bool(recorded), label, registered_ms, channels),
+        online=bool(online),
+        state_ms=state_ms,
+        fw=said["fw"] if isinstance(said.get("fw"), str) else None,
+        model=said["model"] if isinstance(said.get("model"), int) else None,
+        cal=said["cal"] if isinstance(said.get("cal"), int) else None,
+    )
+
+
+_AlertRow = tuple[
+    str, str, str, str, str, str, int, int, int | None, int, str, str, str, int | None, int
+]
+
+
+def _alert(db: sqlite3.Connection, row: _AlertRow) -> AlertView:
+    alert_id, meter, channel, kind, severity, state, opened_ms, updated_ms, resolved_ms = row[:9]
+    count, title, detail, evidence, snoozed_until_ms, historic = row[9:]
+    alert = Alert(
+        id=alert_id,
+        key=(meter, channel, AlertKind(kind)),
+        severity=Severity(severity),
+        state=AlertState(state),
+        opened_ms=opened_ms,
+        updated_ms=updated_ms,
+        resolved_ms=resolved_ms,
+        count=count,
+        title=title,
+        detail=detail,
+        evidence=json.loads(evidence),
+        snoozed_until_ms=snoozed_until_ms,
+        historic=bool(historic),
+    )
+    query = "SELECT at_ms, who, what FROM alert_history WHERE alert_id = ? ORDER BY no DESC LIMIT ?"
+    newest = [HistoryEntry(*entry) for entry in db.execute(query, (alert_id, LONGEST_HISTORY))]
+    return AlertView(alert, newest[::-1])
