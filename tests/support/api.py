@@ -39,8 +39,9 @@ class Api:
 
     @classmethod
     def logged_in(cls, daemon: Daemon, name: str = "ada", role: str = "admin") -> Self:
-        """Create the account and open a session with it."""
-        add_user(daemon, name, role)
+        """Create the account unless an earlier call has, and open a session with it."""
+        if not (daemon.directory / f"{name}.password").exists():
+            add_user(daemon, name, role)
         api = cls(daemon.url)
         api.login(name)
         return api

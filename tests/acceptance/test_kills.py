@@ -1,0 +1,165 @@
+"""SIGKILL for the daemon and the broker while data flows: nothing lost, nothing twice."""
+
+import contextlib
+import sqlite3
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.api import Api
+from tests.support.csv_files import write_recording
+from tests.support.daemon import Daemon
+from tests.support.exports import assert_stored_once, export_csv, export_rows
+from tests.support.household import Source, home_a, uci
+from tests.support.meter_client import MeterClient, Reading
+from tests.support.mosquitto import Mosquitto
+from tests.support.readings import recent_house
+
+BOOT = 77
+SPRING_2025_MS = 1_743_465_600_000
+
+
+def told(daemon: Daemon, meter: str) -> list[tuple[Any, ...]]:
+    """Return what a person was told about a meter: one entry per alert, in order."""
+    keys = ("channel", "kind", "severity", "state", "opened", "resolved", "title")
+    with Api.logged_in(daemon) as api:
+        alerts = api.items("alerts", state="all", meter=meter)
+    return sorted(tuple(str(alert[key]) for key in keys) for alert in alerts)
+
+
+def wait_judged(daemon: Daemon, *, within_s: float = 60.0) -> None:
+    """Block until judging has caught up with what is stored."""
+    deadline = time.monotonic() + within_s
+    with Api.logged_in(daemon, "watcher", "viewer") as api:
+        while api.get("status")["backlog"]["judge"]:
+            assert time.monotonic() < deadline, daemon.log_tail()
+            time.sleep(0.2)
+
+
+def assert_sound(database: Path) -> None:
+    """Fail unless SQLite finds the whole file intact."""
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def start_replay(daemon: Daemon, source: Source) -> subprocess.Popen[str]:
+    """Start `wattwarden replay` of one source."""
+    options = [part for pair in source.maps for part in ("--map", pair)]
+    return daemon.spawn("replay", str(source.path), "--meter", source.meter, *options)
+
+
+def finish_replay(process: subprocess.Popen[str], *, within_s: float) -> None:
+    """Wait for a replay that must succeed."""
+    _, errors = process.communicate(timeout=within_s)
+    assert process.returncode == 0, errors[-2000:]
+    assert "Traceback" not in errors
+
+
+def undisturbed(daemon: Daemon, sources: list[Source]) -> dict[str, list[tuple[Any, ...]]]:
+    """Replay without any kill; return what was told per meter."""
+    for source in sources:
+        finish_replay(start_replay(daemon, source), within_s=900)
+    wait_judged(daemon, within_s=300)
+    return {source.meter: told(daemon, source.meter) for source in sources}
+
+
+def disturb(daemon: Daemon, broker: Mosquitto, plan: str, pause_s: float) -> None:
+    """Carry out a plan: `d` kills the daemon, `b` the broker, each started again."""
+    for victim in plan:
+        time.sleep(pause_s)
+        if victim == "d":
+            daemon.kill()
+            daemon.start()
+        else:
+            broker.kill_and_restart()
+
+
+@contextlib.contextmanager
+def live_meter(broker: Mosquitto, readings: list[Reading]) -> Iterator[None]:
+    """Send readings one by one in the background; all are acknowledged at the end."""
+    with MeterClient("kitchen", broker.port, boot=BOOT, resend_after_s=3) as meter:
+
+        def send() -> None:
+            for reading in readings:
+                meter.send([reading])
+                time.sleep(0.01)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        yield
+        sender.join(timeout=120)
+        meter.wait_covered(within_s=60)
+
+
+def assert_same_outcome(disturbed: Daemon, calm: Daemon, sources: list[Source]) -> None:
+    """Fail unless rows and alerts are those of an undisturbed run."""
+    wait_judged(disturbed, within_s=300)
+    calm_alerts = undisturbed(calm, sources)
+    for source in sources:
+        assert told(disturbed, source.meter) == calm_alerts[source.meter]
+        rows = export_csv(disturbed, source.meter)
+        assert rows.count("\n") > 1000
+        assert rows == export_csv(calm, source.meter)
+    for daemon in (disturbed, calm):
+        daemon.terminate(within_s=10)
+        assert_sound(daemon.database)
+        assert "Traceback" not in daemon.log()
+
+
+def test_four_kills_of_the_daemon_and_two_of_the_broker(
+    own_broker: Mosquitto, make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    recording = write_recording(tmp_path / "home.csv", rows=8_000, start_ms=SPRING_2025_MS)
+    source = Source("cellar", recording.path)
+    readings = recent_house(windows=1200, boot=BOOT).take(1200)
+    daemon = make_daemon("disturbed")
+    daemon.start()
+    with live_meter(own_broker, readings):
+        replay = start_replay(daemon, source)
+        disturb(daemon, own_broker, "ddbdbd", 0.7)
+        finish_replay(replay, within_s=90)
+    assert_stored_once(export_rows(daemon, "kitchen"), readings)
+    assert told(daemon, "kitchen") == []
+
+    rows = export_rows(daemon, source.meter)
+    assert [row["t"] for row in rows] == [row["t"] for row in recording.rows]
+    assert rows[-1]["seq"] == len(recording.rows) + recording.missing - 1
+
+    calm = make_daemon("calm")
+    calm.start()
+    assert_same_outcome(daemon, calm, [source])
+    kinds = {alert[1] for alert in alerts_at_rest(calm, source.meter)}
+    assert kinds >= {"over_voltage", "under_voltage"}
+
+
+def alerts_at_rest(daemon: Daemon, meter: str) -> list[tuple[Any, ...]]:
+    """Start a stopped daemon once more and return what it still knows was told."""
+    daemon.start()
+    return told(daemon, meter)
+
+
+@pytest.mark.soak
+@pytest.mark.shared
+@pytest.mark.timeout(3600)
+def test_ten_kills_and_five_of_the_broker_on_two_real_homes(
+    own_broker: Mosquitto, make_daemon: Callable[..., Daemon], tmp_path: Path, shared: Path
+) -> None:
+    first, _ = uci(shared, tmp_path, days=40)
+    second, _ = home_a(shared, tmp_path, start="2020-03-01", end="2020-04-30")
+    readings = recent_house(windows=3000, boot=BOOT).take(3000)
+    daemon = make_daemon("disturbed")
+    daemon.start()
+    with live_meter(own_broker, readings):
+        replays = [start_replay(daemon, source) for source in (first, second)]
+        disturb(daemon, own_broker, "ddbddbddbddbddb", 1.0)
+        for replay in replays:
+            finish_replay(replay, within_s=1500)
+    assert_stored_once(export_rows(daemon, "kitchen"), readings)
+    calm = make_daemon("calm")
+    calm.start()
+    assert_same_outcome(daemon, calm, [first, second])
