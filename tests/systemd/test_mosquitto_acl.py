@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiomqtt
+import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
-import pytest
 
 from tests.support.mosquitto import find_mosquitto
 from tests.support.ports import free_port, wait_for_port
