@@ -52,7 +52,8 @@ class Finding:
     """What a detector says has changed, at the data's own time.
 
     `active` True: the condition holds (raise, or update what is open); False: it has cleared.
-    `title` is a few words, `detail` one plain sentence with the numbers.
+    `title` is a few words, `detail` one plain sentence with the numbers. `fresh`: the condition
+    has just begun, so an alert opens even where one was resolved by hand within the hour.
     """
 
     key: AlertKey
@@ -62,6 +63,7 @@ class Finding:
     title: str = ""
     detail: str = ""
     evidence: Evidence = field(default_factory=dict)
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,192 @@
+"""The broker: the only module that knows aiomqtt and paho."""
+
+import asyncio
+import json
+import ssl
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Any, Self
+
+import aiomqtt
+import structlog
+from paho.mqtt.client import MQTT_ERR_SUCCESS, MQTTMessage
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from gateway.domain.errors import BrokerLostError
+from gateway.services.batches import Ack
+from gateway.settings import MqttSettings, read_secret
+
+log = structlog.get_logger()
+TOPICS = tuple((f"ww/v1/+/{kind}", 1) for kind in ("readings", "state", "events"))
+SESSION_NEVER_EXPIRES = 0xFFFF_FFFF  # MQTT 5, 3.1.2.11.2
+ACKS_IN_FLIGHT = 20  # what brokers allow a client by default
+REFUSED_PROTOCOL = ("Unsupported protocol version", "unacceptable protocol version")
+Deliver = Callable[[str, bytes, int, bool], None]
+
+
+class BrokerSession:
+    """One connection on a persistent session; messages are acknowledged by hand.
+
+    aiomqtt connects and keeps the connection alive; messages go straight from paho's callback
+    to `deliver`, since an iterator costs twice the time a message (docs/performance.md).
+    """
+
+    def __init__(self, settings: MqttSettings, client_id: str, deliver: Deliver) -> None:
+        self._settings = settings
+        self._client_id = client_id
+        self._deliver = deliver
+        self._client: aiomqtt.Client | None = None
+        self._acks: OrderedDict[str, tuple[Ack, int | None]] = OrderedDict()
+        self._acks_out: set[int] = set()
+
+    async def __aenter__(self) -> Self:
+        """Connect and subscribe, or raise BrokerLostError saying what the broker said."""
+        try:
+            try:
+                await self._open(v5=not self._settings.embedded)
+            except aiomqtt.MqttError as error:
+                if not any(words in str(error) for words in REFUSED_PROTOCOL):
+                    raise
+                await self._open(v5=False)
+            await self._connected().subscribe(list(TOPICS))
+        except (aiomqtt.MqttError, OSError) as error:
+            await self._leave()
+            where = f"{self._settings.host}:{self._settings.port}"
+            msg = f"broker {where}: {error or type(error).__name__}"
+            raise BrokerLostError(msg) from error
+        log.info("broker_connected", host=self._settings.host, port=self._settings.port)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Disconnect; the broker keeps the session and what comes meanwhile."""
+        await self._leave()
+
+    async def _leave(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            try:
+                await client.__aexit__(None, None, None)
+            except aiomqtt.MqttError as error:
+                log.debug("broker_left", error=str(error))
+
+    async def _open(self, *, v5: bool) -> None:
+        settings = self._settings
+        options: dict[str, Any] = {"clean_session": False}
+        if v5:
+            properties = Properties(PacketTypes.CONNECT)
+            properties.SessionExpiryInterval = SESSION_NEVER_EXPIRES
+            properties.ReceiveMaximum = settings.receive_maximum
+            options = {"clean_start": False, "properties": properties}
+        secret = settings.password_file
+        client = aiomqtt.Client(
+            settings.host,
+            settings.port,
+            username=settings.username,
+            password=read_secret(secret, key="mqtt.password_file") if secret else None,
+            identifier=self._client_id,
+            protocol=aiomqtt.ProtocolVersion.V5 if v5 else aiomqtt.ProtocolVersion.V311,
+            max_inflight_messages=ACKS_IN_FLIGHT,
+            tls_context=_tls(settings),
+            **options,
+        )
+        paho = client._client  # noqa: SLF001 - aiomqtt offers no manual acknowledgement
+        paho.manual_ack_set(on=True)
+        paho.on_message = self._on_message
+        publish_done = paho.on_publish
+        paho.on_publish = lambda *args: (publish_done(*args), self._on_published(args[2]))
+        await client.__aenter__()
+        self._client = client
+
+    def _connected(self) -> aiomqtt.Client:
+        if self._client is None:
+            msg = "not connected to the broker"
+            raise BrokerLostError(msg)
+        return self._client
+
+    def _on_message(self, _client: object, _userdata: object, message: MQTTMessage) -> None:
+        self._deliver(message.topic, message.payload, message.mid if message.qos else 0, message.retain)
+
+    def acknowledge(self, tokens: Iterable[int]) -> None:
+        """Send the PUBACK of each message."""
+        if self._client is None:
+            return
+        acknowledge = self._client._client.ack  # noqa: SLF001
+        for token in tokens:
+            if token:
+                acknowledge(token, 1)
+
+    def send_ack(self, ack: Ack, now_ms: int | None) -> None:
+        """Publish a retained `ack`; while many are under way the newest of each meter waits."""
+        self._acks[ack.meter] = (ack, now_ms)
+        self._pump()
+
+    def _pump(self) -> None:
+        while self._acks and self._client is not None and len(self._acks_out) < ACKS_IN_FLIGHT:
+            meter, (ack, now_ms) = self._acks.popitem(last=False)
+            info = self._client._client.publish(  # noqa: SLF001 - not awaited: acks coalesce
+                f"ww/v1/{meter}/ack", ack_payload(ack, now_ms), qos=1, retain=True
+            )
+            if info.rc == MQTT_ERR_SUCCESS:
+                self._acks_out.add(info.mid)
+
+    def _on_published(self, mid: int) -> None:
+        self._acks_out.discard(mid)
+        if self._acks:
+            self._pump()
+
+    def publish_live(self, topic: str, payload: str) -> None:
+        """Publish a retained value at QoS 0; dropped when the connection is gone."""
+        if self._client is not None:
+            self._client._client.publish(topic, payload, qos=0, retain=True)  # noqa: SLF001
+
+    def pause(self) -> None:
+        """Stop reading from the socket, so that the broker holds what we cannot take."""
+        sock = None if self._client is None else self._client._client.socket()  # noqa: SLF001
+        if sock is not None:
+            asyncio.get_running_loop().remove_reader(sock.fileno())
+
+    def resume(self) -> None:
+        """Go on reading from the socket."""
+        client = self._client
+        sock = None if client is None else client._client.socket()  # noqa: SLF001
+        if client is not None and sock is not None:
+            client._on_socket_open(client._client, None, sock)  # noqa: SLF001 - sets its reader anew
+
+    async def closed(self) -> None:
+        """Wait until the connection is gone, then raise BrokerLostError."""
+        lost = self._connected()._disconnected  # noqa: SLF001
+        try:
+            await asyncio.shield(lost)
+        except aiomqtt.MqttError as error:
+            msg = f"connection to the broker lost: {error}"
+            raise BrokerLostError(msg) from error
+        except (OSError, ValueError) as error:
+            msg = f"connection to the broker broke: {error}"
+            raise BrokerLostError(msg) from error
+        msg = "the broker closed the connection"
+        raise BrokerLostError(msg)
+
+
+def _tls(settings: MqttSettings) -> ssl.SSLContext | None:
+    if settings.ca_file is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=str(settings.ca_file))
+    except (OSError, ssl.SSLError) as error:
+        msg = f"mqtt.ca_file: {settings.ca_file} cannot be used: {error}"
+        raise BrokerLostError(msg) from error
+
+
+def ack_payload(ack: Ack, now_ms: int | None) -> bytes:
+    """Return the `ack` message as the contract has it (section 2)."""
+    regs = {
+        channel: {
+            "wh_in": None if pair[0] is None else pair[0].wh,
+            "wh_out": None if pair[1] is None else pair[1].wh,
+        }
+        for channel, pair in ack.regs.items()
+    }
+    more = [{"boot": boot, "upto": upto} for boot, upto in ack.more]
+    body = {"boot": ack.boot, "upto": ack.upto, "more": more, "now": now_ms, "regs": regs}
+    return json.dumps(body, separators=(",", ":")).encode()

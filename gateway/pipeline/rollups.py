@@ -1,0 +1,269 @@
+"""Rollups: sums over intervals of 1 min, 15 min, 1 h and 1 local day, that add up exactly.
+
+A reading belongs to the interval that holds t − dt/2; means are weighted by dt (rule I).
+Every written row is a contribution that is added to what is stored, so that late readings
+change a closed interval without reading it back; contributions and the position up to which
+readings were taken are committed together, which makes a repetition after a crash exact.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from gateway.domain.readings import Stored
+from gateway.pipeline.registers import Register, counted_wh, step
+
+RESOLUTIONS = ("1m", "15m", "1h", "1d")
+MINUTE_MS = 60_000
+FIXED_MS = {"1m": MINUTE_MS, "15m": 15 * MINUTE_MS, "1h": 60 * MINUTE_MS}
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+class Bucket(Struct, array_like=True, gc=False):
+    """One channel over one interval. `*_sum` are Σ x·dt over the `*_dt` ms that had x.
+
+    `n` counts windows. `wh_in`/`wh_out` are the registers at `reg_at_ms`; register + base never
+    falls, so the energy of an interval is the difference to the one before it.
+    """
+
+    start_ms: int
+    n: int = 0
+    dt_ms: int = 0
+    p_sum: float = 0.0
+    p_dt: int = 0
+    p_min: float | None = None
+    p_max: float | None = None
+    q_sum: float = 0.0
+    q_dt: int = 0
+    v_sum: float = 0.0
+    v_dt: int = 0
+    v_min: float | None = None
+    v_max: float | None = None
+    i_sum: float = 0.0
+    i_dt: int = 0
+    reg_at_ms: int | None = None
+    wh_in: float | None = None
+    wh_out: float | None = None
+    base_in: float = 0.0
+    base_out: float = 0.0
+
+    def merge(self, other: "Bucket") -> None:
+        """Add another part of the same or a finer interval."""
+        self.n += other.n
+        self.dt_ms += other.dt_ms
+        self.p_sum += other.p_sum
+        self.p_dt += other.p_dt
+        self.q_sum += other.q_sum
+        self.q_dt += other.q_dt
+        self.v_sum += other.v_sum
+        self.v_dt += other.v_dt
+        self.i_sum += other.i_sum
+        self.i_dt += other.i_dt
+        self.p_min = _least(self.p_min, other.p_min)
+        self.v_min = _least(self.v_min, other.v_min)
+        self.p_max = _most(self.p_max, other.p_max)
+        self.v_max = _most(self.v_max, other.v_max)
+        if other.reg_at_ms is not None and (
+            self.reg_at_ms is None or other.reg_at_ms >= self.reg_at_ms
+        ):
+            self.reg_at_ms = other.reg_at_ms
+            self.wh_in, self.wh_out = other.wh_in, other.wh_out
+            self.base_in, self.base_out = other.base_in, other.base_out
+
+    def mean(self, field: str) -> float | None:
+        """Return the dt-weighted mean of `p`, `q`, `v` or `i`, None where it was never measured."""
+        covered_ms: int = getattr(self, f"{field}_dt")
+        total: float = getattr(self, f"{field}_sum")
+        return total / covered_ms if covered_ms else None
+
+
+def _least(a: float | None, b: float | None) -> float | None:
+    return b if a is None else a if b is None else min(a, b)
+
+
+def _most(a: float | None, b: float | None) -> float | None:
+    return b if a is None else a if b is None else max(a, b)
+
+
+class Calendar:
+    """Where intervals begin: fixed ones in UTC, days at local midnight across DST."""
+
+    def __init__(self, zone: ZoneInfo) -> None:
+        self._zone = zone
+        self._day = (0, 0)
+
+    def start_of(self, resolution: str, at_ms: int) -> int:
+        """Return the start of the interval that holds `at_ms`."""
+        if resolution != "1d":
+            return at_ms - at_ms % FIXED_MS[resolution]
+        first, after = self._day
+        if not first <= at_ms < after:
+            self._day = first, _ = self.day_bounds(at_ms)
+        return first
+
+    def day_bounds(self, at_ms: int) -> tuple[int, int]:
+        """Return the start and end of the local day that holds `at_ms`."""
+        local = (EPOCH + timedelta(milliseconds=at_ms)).astimezone(self._zone)
+        midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+        following = (midnight.replace(tzinfo=None) + timedelta(days=1)).replace(tzinfo=self._zone)
+        return _ms(midnight), _ms(following)
+
+    def end_of(self, resolution: str, start_ms: int) -> int:
+        """Return the end of the interval that begins at `start_ms`."""
+        if resolution != "1d":
+            return start_ms + FIXED_MS[resolution]
+        return self.day_bounds(start_ms)[1]
+
+
+def _ms(moment: datetime) -> int:
+    return (moment.astimezone(timezone.utc) - EPOCH) // timedelta(milliseconds=1)
+
+
+class Contribution(Struct, array_like=True, gc=False):
+    """A part of one interval of one channel, to be added to what is stored."""
+
+    channel: str
+    resolution: str
+    bucket: Bucket
+
+
+class _ChannelRoll(Struct, array_like=True):
+    """The open intervals of one channel, and its registers' counted energy."""
+
+    minute: Bucket | None = None
+    coarse: dict[str, Bucket] = {}
+    reg_in: Register | None = None
+    reg_out: Register | None = None
+    base_in: float = 0.0
+    base_out: float = 0.0
+
+
+class MeterRoll:
+    """Rolls up one meter's readings; its whole state is `channels`, which a snapshot keeps."""
+
+    def __init__(self, calendar: Calendar, channels: dict[str, _ChannelRoll] | None = None) -> None:
+        self._calendar = calendar
+        self.channels: dict[str, _ChannelRoll] = {} if channels is None else channels
+
+    def add(self, reading: Stored, out: list[Contribution], *, late: bool = False) -> None:
+        """Take one reading in; what closes (or comes late) is appended to `out`."""
+        dt_ms = reading.dt_ms
+        mid_ms = reading.at_ms - dt_ms // 2
+        start_ms = mid_ms - mid_ms % MINUTE_MS
+        for name, channel in reading.ch.items():
+            roll = self.channels.get(name)
+            if roll is None:
+                roll = self.channels[name] = _ChannelRoll(coarse={})
+            bucket = roll.minute
+            if bucket is None or bucket.start_ms != start_ms:
+                if bucket is not None and start_ms > bucket.start_ms:
+                    self._close(name, roll, bucket, out)
+                    bucket = None
+                if bucket is None:
+                    bucket = roll.minute = Bucket(start_ms)
+                else:  # behind the open minute
+                    bucket = Bucket(start_ms)
+            bucket.n += reading.n
+            bucket.dt_ms += dt_ms
+            p_w = channel.p
+            if p_w is not None:
+                bucket.p_sum += p_w * dt_ms
+                bucket.p_dt += dt_ms
+                if bucket.p_min is None or p_w < bucket.p_min:
+                    bucket.p_min = p_w
+                if bucket.p_max is None or p_w > bucket.p_max:
+                    bucket.p_max = p_w
+            if channel.q is not None:
+                bucket.q_sum += channel.q * dt_ms
+                bucket.q_dt += dt_ms
+            v = reading.v if channel.v is None else channel.v
+            if v is not None:
+                bucket.v_sum += v * dt_ms
+                bucket.v_dt += dt_ms
+                if bucket.v_min is None or v < bucket.v_min:
+                    bucket.v_min = v
+                if bucket.v_max is None or v > bucket.v_max:
+                    bucket.v_max = v
+            if channel.i is not None:
+                bucket.i_sum += channel.i * dt_ms
+                bucket.i_dt += dt_ms
+            _take_registers(roll, bucket, reading.at_ms, channel.wh_in, channel.wh_out, late=late)
+            if bucket is not roll.minute:
+                self._close(name, roll, bucket, out)
+
+    def flush(self, out: list[Contribution]) -> None:
+        """Append everything that is still open and forget it; what follows adds to it."""
+        for name, roll in self.channels.items():
+            if roll.minute is not None:
+                self._close(name, roll, roll.minute, out)
+                roll.minute = None
+            out.extend(Contribution(name, res, bucket) for res, bucket in roll.coarse.items())
+            roll.coarse = {}
+
+    def open_parts(self) -> Iterable[Contribution]:
+        """Yield what is held in memory and not yet written, at every resolution."""
+        for name, roll in self.channels.items():
+            minute = roll.minute
+            if minute is not None:
+                yield Contribution(name, "1m", minute)
+                for resolution in RESOLUTIONS[1:]:
+                    start_ms = self._calendar.start_of(resolution, minute.start_ms)
+                    part = Bucket(start_ms)
+                    part.merge(minute)
+                    yield Contribution(name, resolution, part)
+            for resolution, bucket in roll.coarse.items():
+                yield Contribution(name, resolution, bucket)
+
+    def _close(self, name: str, roll: _ChannelRoll, minute: Bucket, out: list[Contribution]) -> None:
+        """Write a minute, and add it to the coarser intervals that hold it."""
+        out.append(Contribution(name, "1m", minute))
+        for resolution in RESOLUTIONS[1:]:
+            start_ms = self._calendar.start_of(resolution, minute.start_ms)
+            bucket = roll.coarse.get(resolution)
+            if bucket is not None and start_ms < bucket.start_ms:
+                late = Bucket(start_ms)
+                late.merge(minute)
+                out.append(Contribution(name, resolution, late))
+                continue
+            if bucket is None or start_ms > bucket.start_ms:
+                if bucket is not None:
+                    out.append(Contribution(name, resolution, bucket))
+                bucket = roll.coarse[resolution] = Bucket(start_ms)
+            bucket.merge(minute)
+
+
+def _take_registers(
+    roll: _ChannelRoll,
+    bucket: Bucket,
+    at_ms: int,
+    wh_in: float | None,
+    wh_out: float | None,
+    *,
+    late: bool,
+) -> None:
+    """Count energy in the order of the registers; a late value does not move them."""
+    if wh_in is None and wh_out is None:
+        return
+    if not late:
+        if wh_in is not None:
+            known = roll.reg_in
+            if known is None or (known.high_wh is None and wh_in >= known.wh):
+                roll.reg_in = Register(wh_in)
+            else:
+                roll.base_in += known.wh + counted_wh(known, wh_in) - wh_in
+                roll.reg_in = step(known, wh_in)
+        if wh_out is not None:
+            known = roll.reg_out
+            if known is None or (known.high_wh is None and wh_out >= known.wh):
+                roll.reg_out = Register(wh_out)
+            else:
+                roll.base_out += known.wh + counted_wh(known, wh_out) - wh_out
+                roll.reg_out = step(known, wh_out)
+    if bucket.reg_at_ms is None or at_ms >= bucket.reg_at_ms:
+        bucket.reg_at_ms = at_ms
+        if wh_in is not None:
+            bucket.wh_in, bucket.base_in = wh_in, roll.base_in
+        if wh_out is not None:
+            bucket.wh_out, bucket.base_out = wh_out, roll.base_out

@@ -1,0 +1,343 @@
+"""Take messages in, commit them in groups, and only then acknowledge them (rule D)."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import structlog
+
+from gateway.domain.errors import StorageError, TransientError
+from gateway.pipeline.decode import Rejected, decode
+from gateway.services.batches import Ack, Batch
+from gateway.services.gapkeeper import sweep_gaps
+from gateway.services.ledger import Ledger
+from gateway.services.messages import StateKeeper, take_event
+from gateway.services.planner import Now, Planner, PlanRules
+
+log = structlog.get_logger()
+
+BUSY_LINGER_S = 0.020
+QUIET_LINGER_S = 1.5
+BUSY_RATE_PER_S = 200.0
+HURRY_COUNT = 32  # so many waiting messages end a quiet linger
+ACK_CLOCKED_S = 0.050  # a meter that sends right after its ack is waiting for each one
+MAX_BATCH_MESSAGES = 1000
+MAX_BATCH_BYTES = 4_000_000
+PAUSE_BYTES = 16_000_000  # waiting bytes that stop reading from the socket
+SWEEP_S = 5.0
+COMMITS_UNDER_WAY = 2
+
+
+class Message(NamedTuple):
+    """One message from the broker; `token` acknowledges it."""
+
+    topic: str
+    payload: bytes
+    token: int
+    retained: bool
+    received_ms: int
+
+
+class IntakeStore(Protocol):
+    """What the intake needs from storage."""
+
+    async def load_ledger(self) -> Ledger:
+        """Read what every meter has delivered."""
+
+    def submit(self, batch: Batch) -> "Future[None]":
+        """Write a batch; the future is done when it is safe on disk."""
+
+
+class Link(Protocol):
+    """What the intake needs from a connected broker."""
+
+    def acknowledge(self, tokens: Iterable[int]) -> None:
+        """Tell the broker that these messages are safe."""
+
+    def send_ack(self, ack: Ack, now_ms: int | None) -> None:
+        """Tell a meter what is safe; a newer ack replaces one that waits."""
+
+    def pause(self) -> None:
+        """Stop reading from the socket."""
+
+    def resume(self) -> None:
+        """Go on reading from the socket."""
+
+    async def closed(self) -> None:
+        """Return never; raise BrokerLostError when the connection is gone."""
+
+
+class Connect(Protocol):
+    """How to get a link: an asynchronous context manager."""
+
+    def __call__(self, deliver: Callable[[str, bytes, int, bool], None]) -> "Session":
+        """Prepare a connection that hands each message to `deliver`."""
+
+
+class Session(Protocol):
+    """A connection being made and ended."""
+
+    async def __aenter__(self) -> Link:
+        """Connect and subscribe, or raise BrokerLostError."""
+
+    async def __aexit__(self, *error: object) -> None:
+        """Disconnect; the broker keeps the session."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the intake has done since the start."""
+
+    messages: int = 0
+    readings: int = 0
+    duplicates: int = 0
+    dead_letters: dict[str, int] = field(default_factory=dict)
+    commits: int = 0
+    waiting: int = 0
+
+
+@dataclass(slots=True)
+class Hooks:
+    """Whom the intake tells, always from the event loop."""
+
+    committed: Callable[[Batch], None]
+    heard: Callable[[str], None]  # a meter gave a sign of life
+    event: Callable[[str, dict[str, object], int], None]  # meter, event, received_ms
+    refused: Callable[[set[str]], None]  # unknown meters while auto_register is off
+
+
+class _Pending(NamedTuple):
+    batch: Batch
+    tokens: list[int]
+    done: "Future[None]"
+
+
+class Intake:
+    """The service; one per gateway."""
+
+    def __init__(
+        self, store: IntakeStore, connect: Connect, rules: PlanRules, now: Now, hooks: Hooks
+    ) -> None:
+        self._store = store
+        self._connect = connect
+        self._rules = rules
+        self._now = now
+        self._hooks = hooks
+        self.counters = Counters()
+        self.ledger = Ledger()
+        self.planner = Planner(self.ledger, rules, now)
+        self.connected = False
+        self._states = StateKeeper()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._waiting: deque[Message] = deque()
+        self._waiting_bytes = 0
+        self._paused = False
+        self._arrived = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._commits: asyncio.Queue[_Pending] = asyncio.Queue(COMMITS_UNDER_WAY)
+        self._acked_s: dict[str, float] = {}
+        self._rate = 0.0
+        self._rate_since_s = time.monotonic()
+        self._rate_count = 0
+        self._link: Link | None = None
+
+    async def load(self) -> None:
+        """Read the ledger; must be called before anything is planned."""
+        self.ledger = await self._store.load_ledger()
+        self.planner = Planner(self.ledger, self._rules, self._now)
+        self._states.planner = self.planner
+
+    async def run(self) -> None:
+        """Connect, take in and commit until cancelled or the connection is lost.
+
+        Raises TransientError when the broker or the disk failed; what was not acknowledged
+        comes again, so the ledger is read anew and nothing is lost.
+        """
+        await self._settle()
+        self._reset()
+        await self.load()
+        async with self._connect(self.deliver) as link:
+            self._link = link
+            self.connected = True
+            parts = (self._plan_forever(), self._finish_forever(), self._sweep_forever(), link.closed())
+            tasks = [asyncio.ensure_future(part) for part in parts]
+            try:
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+            finally:
+                self.connected = False
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def drain(self) -> None:
+        """Stop reading, commit and acknowledge what has come; for an ordered shutdown."""
+        if self._link is None or not self.connected:
+            return
+        self._link.pause()
+        self._paused = True
+        self._hurry.set()
+        self._arrived.set()
+        while self._waiting or not self._commits.empty():
+            self._hurry.set()
+            await asyncio.sleep(0.01)
+        await self._commits.join()
+
+    async def _settle(self) -> None:
+        """Wait for commits of an earlier connection, whatever became of them."""
+        while not self._commits.empty():
+            pending = self._commits.get_nowait()
+            await asyncio.wait([asyncio.wrap_future(pending.done)])
+
+    # -- in -----------------------------------------------------------------------------------
+
+    def deliver(self, topic: str, payload: bytes, token: int, retained: bool) -> None:  # noqa: FBT001 - a callback's shape
+        """Take one message from the broker; called for each, so it does next to nothing."""
+        waiting = self._waiting
+        waiting.append(Message(topic, payload, token, retained, self._now.wall_ms()))
+        self._waiting_bytes += len(payload)
+        self._rate_count += 1
+        count = len(waiting)
+        if count == 1:
+            self._arrived.set()
+            if self._is_ack_clocked(topic):
+                self._hurry.set()
+        elif count == HURRY_COUNT or count == MAX_BATCH_MESSAGES:
+            self._hurry.set()
+        if self._waiting_bytes > PAUSE_BYTES and not self._paused and self._link is not None:
+            self._paused = True
+            self._link.pause()
+
+    def _is_ack_clocked(self, topic: str) -> bool:
+        acked = self._acked_s.get(topic)
+        return acked is not None and time.monotonic() - acked < ACK_CLOCKED_S
+
+    async def _plan_forever(self) -> None:
+        while True:
+            await self._arrived.wait()
+            await self._linger()
+            self._arrived.clear()
+            if not self._waiting:
+                continue
+            tokens = self._plan(self._take())
+            await self._submit(tokens)
+            if self._waiting:
+                self._arrived.set()
+                self._hurry.set()
+
+    async def _linger(self) -> None:
+        """Wait for company: a commit costs the card the same for one reading as for many."""
+        self._measure_rate()
+        await asyncio.sleep(BUSY_LINGER_S if len(self._waiting) < MAX_BATCH_MESSAGES else 0)
+        if self._rate < BUSY_RATE_PER_S and not self._hurry.is_set():
+            try:
+                async with asyncio.timeout(QUIET_LINGER_S - BUSY_LINGER_S):
+                    await self._hurry.wait()
+            except TimeoutError:
+                pass
+        self._hurry.clear()
+
+    def _measure_rate(self) -> None:
+        now_s = time.monotonic()
+        elapsed_s = now_s - self._rate_since_s
+        if elapsed_s >= 1.0:
+            self._rate = self._rate_count / elapsed_s
+            self._rate_count, self._rate_since_s = 0, now_s
+
+    def _take(self) -> list[Message]:
+        taken: list[Message] = []
+        size = 0
+        while self._waiting and len(taken) < MAX_BATCH_MESSAGES and size < MAX_BATCH_BYTES:
+            message = self._waiting.popleft()
+            size += len(message.payload)
+            taken.append(message)
+        self._waiting_bytes -= size
+        if self._paused and self._waiting_bytes < PAUSE_BYTES // 2 and self._link is not None:
+            self._paused = False
+            self._link.resume()
+        return taken
+
+    def _plan(self, messages: list[Message]) -> list[int]:
+        planner = self.planner
+        hold = planner.batch
+        for topic, payload, _, retained, received_ms in messages:
+            parts = topic.split("/")
+            meter_id, kind = parts[2], parts[3]
+            if not self._states.is_meter_id(meter_id):
+                rejected = Rejected("invalid_meter", f"{meter_id!r:.80} is no meter id", payload[:4096])
+                planner.dead_letter(topic, rejected, received_ms, len(payload))
+                continue
+            if kind == "readings":
+                decoded = decode(payload)
+                before = meter_id in self.ledger.meters
+                planner.message(topic, meter_id, decoded, received_ms)
+                self.counters.readings += len(decoded.readings)
+                if not before:
+                    self._states.admit(meter_id)
+            elif kind == "state":
+                self._states.take(topic, meter_id, payload, received_ms, retained=retained)
+            else:
+                event = take_event(planner, topic, meter_id, payload, received_ms)
+                if event is not None:
+                    self._hooks.event(meter_id, event, received_ms)
+            if not retained:
+                self._hooks.heard(meter_id)
+        self.counters.messages += len(messages)
+        for dead in hold.dead:
+            reason = dead.rejected.reason
+            counts = self.counters.dead_letters
+            counts[reason] = counts.get(reason, 0) + 1
+        return [message.token for message in messages]
+
+    async def _submit(self, tokens: list[int]) -> None:
+        """Hand the planned batch to the writer; two may be under way."""
+        batch = self.planner.finish()
+        self.counters.duplicates += batch.duplicates
+        done = self._store.submit(batch)
+        await self._commits.put(_Pending(batch, tokens, done))
+        if self.planner.refused:
+            self._hooks.refused(self.planner.refused)
+            self.planner.refused = set()
+
+    async def flush(self) -> None:
+        """Commit what was planned outside of messages: operators' changes, gaps."""
+        await self._submit([])
+
+    async def _finish_forever(self) -> None:
+        while True:
+            pending = await self._commits.get()
+            try:
+                await asyncio.wrap_future(pending.done)
+            except StorageError as error:
+                msg = f"readings could not be stored, none was acknowledged: {error}"
+                raise TransientError(msg) from error
+            finally:
+                self._commits.task_done()
+            self._answer(pending)
+
+    def _answer(self, pending: _Pending) -> None:
+        if self._link is None:
+            return
+        self.counters.commits += 1
+        self._link.acknowledge(pending.tokens)
+        now_ms = self._now.wall_ms() if self._now.trusted() else None
+        now_s = time.monotonic()
+        for ack in pending.batch.acks:
+            self._link.send_ack(ack, now_ms)
+            self._acked_s[f"ww/v1/{ack.meter}/readings"] = now_s
+        self.counters.waiting = len(self._waiting)
+        self._hooks.committed(pending.batch)
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            sweep_gaps(self.planner, self.ledger, self._now.mono_s(), self._now.wall_ms())
+            if not self.planner.batch.is_empty() or self.planner.owes_answers():
+                await self.flush()
