@@ -93,19 +93,6 @@ def test_a_restart_loses_nothing_and_repeats_nothing(own_broker: Mosquitto, daem
     assert "Traceback" not in daemon.log()
 
 
-def test_dropped_readings_are_final_gaps(own_broker: Mosquitto, daemon: Daemon) -> None:
-    readings = recent_house(windows=100, boot=BOOT).take(100)
-    kept = readings[:40] + readings[60:]
-    with MeterClient("kitchen", own_broker.port, boot=BOOT, array=10) as meter:
-        # A state would end the gap by its `have`; here the event alone has to.
-        meter.announce = False
-        meter.send(kept)
-        meter.wait(lambda: meter.covered() == 39, 10, "the ack stops before the hole")
-        meter.drop(40, 59)
-        meter.wait(lambda: meter.covered() == 99, 10, "a final gap lets the ack pass")
-    assert_stored_once(export_rows(daemon, "kitchen"), kept)
-
-
 def test_two_boots_are_both_acknowledged(
     own_broker: Mosquitto, make_daemon: Callable[..., Daemon]
 ) -> None:
