@@ -18,7 +18,7 @@ from tests.support.readings import now_ms, recent_house
 BOOT = 501
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
-ROLLUP_COLUMNS = [
+ROLLUP_HEADER = "t,n,p_mean,p_min,p_max,q_mean,v_mean,v_min,v_max,i_mean,wh_in,wh_out"
     "t",
     "n",
     "p_mean",
@@ -207,7 +207,7 @@ def test_i_rollups_are_what_the_raw_rows_give(own_broker: Mosquitto, daemon: Dae
         *("--resolution", "1m", "--format", "csv"),
     )
     reader = csv.DictReader(io.StringIO(text))
-    assert reader.fieldnames == ROLLUP_COLUMNS
+    assert text.splitlines()[0] == ROLLUP_HEADER
     rows = [{key: float(value) for key, value in row.items()} for row in reader]
     wanted = [_rollup(t, list(group)) for t, group in groupby(readings, _minute)]
     assert len(rows) == len(wanted)
