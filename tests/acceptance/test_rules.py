@@ -19,19 +19,6 @@ BOOT = 501
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 ROLLUP_HEADER = "t,n,p_mean,p_min,p_max,q_mean,v_mean,v_min,v_max,i_mean,wh_in,wh_out"
-    "t",
-    "n",
-    "p_mean",
-    "p_min",
-    "p_max",
-    "q_mean",
-    "v_mean",
-    "v_min",
-    "v_max",
-    "i_mean",
-    "wh_in",
-    "wh_out",
-]
 
 
 def test_d_what_an_ack_covers_survives_a_kill(own_broker: Mosquitto, daemon: Daemon) -> None:
