@@ -1,0 +1,65 @@
+"""The app: routes, guards and their order."""
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+import gateway
+from gateway.domain.errors import GatewayError
+from gateway.web import alerts, auth, meters, probes
+from gateway.web.bodies import BodyLimit
+from gateway.web.deps import API, COOKIE, WebDeps
+from gateway.web.gate import OPEN_PATHS, Gate
+from gateway.web.hosts import KnownHosts
+from gateway.web.problems import Problem, handle
+from gateway.web.shield import Shield
+
+HANDLED = (GatewayError, HTTPException, RequestValidationError)
+
+
+def create_app(deps: WebDeps) -> FastAPI:
+    """Return the API over these ports; it holds no state beside theirs."""
+    app = FastAPI(
+        title="Wattwarden",
+        version=gateway.__version__,
+        openapi_url="/openapi.json",
+        docs_url=None,  # would fetch scripts from a CDN
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+        exception_handlers=dict.fromkeys(HANDLED, handle),
+        middleware=[  # outermost first
+            Middleware(Shield, hosts=KnownHosts((deps.bound_host, *deps.allowed_hosts))),
+            Middleware(Gate, accounts=deps.accounts),
+            Middleware(BodyLimit),
+        ],
+    )
+    app.state.deps = deps
+    app.include_router(probes.root)
+    api = APIRouter(prefix=API)
+    for part in (auth, probes, meters, alerts):
+        api.include_router(part.router)
+    app.include_router(api)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # FastAPI's way to extend it
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """Describe the API, with the error schema and the session cookie."""
+    if app.openapi_schema is None:
+        schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        parts = schema.setdefault("components", {})
+        template = "#/components/schemas/{model}"
+        described = Problem.model_json_schema(ref_template=template)
+        parts.setdefault("schemas", {}).update(described.pop("$defs", {}))
+        parts["schemas"]["Problem"] = described
+        parts["securitySchemes"] = {"session": {"type": "apiKey", "in": "cookie", "name": COOKIE}}
+        for path, operations in schema["paths"].items():
+            for operation in operations.values():
+                operation["security"] = [] if path in OPEN_PATHS else [{"session": []}]
+        app.openapi_schema = schema
+    return app.openapi_schema

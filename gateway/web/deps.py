@@ -1,0 +1,54 @@
+"""What the web needs from the rest of the gateway, handed in by whoever builds the app."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from prometheus_client import CollectorRegistry
+
+from gateway.services.accounts import Accounts, Caller
+from gateway.services.views import Operations, RuntimeView, Views
+
+COOKIE = "wattwarden_session"
+API = "/api/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class WebDeps:
+    """Ports and settings of one app.
+
+    `unready` returns why each service that is not ready is not, so empty means ready.
+    `bound_host` and `allowed_hosts` are names browsers may call us by, beside loopback names,
+    *.local and plain addresses; an entry may begin with `*.`.
+    """
+
+    accounts: Accounts
+    views: Views
+    operations: Operations
+    runtime: Callable[[], RuntimeView]
+    unready: Callable[[], Mapping[str, str]]
+    registry: CollectorRegistry
+    bound_host: str = "127.0.0.1"
+    allowed_hosts: tuple[str, ...] = ()
+
+
+async def _deps(request: Request) -> WebDeps:
+    deps: WebDeps = request.app.state.deps
+    return deps
+
+
+async def _caller(request: Request) -> Caller:
+    """Return who the gate let in; a route without the gate before it fails here."""
+    caller: Caller = request.state.caller
+    return caller
+
+
+async def _token(request: Request) -> str:
+    token: str = request.state.token
+    return token
+
+
+Deps = Annotated[WebDeps, Depends(_deps)]
+LoggedIn = Annotated[Caller, Depends(_caller)]
+Token = Annotated[str, Depends(_token)]
