@@ -88,8 +88,10 @@ class MeterJudge:
 
     def update_meter(self, meter: MeterInfo) -> None:
         """Take over changed roles and ratings; what was seen so far is kept."""
+        metered = self._metered
         self.meter = meter
         self._build()
+        self._recount(metered)
 
     def dump(self) -> bytes:
         """Return the whole state, without models."""
@@ -165,7 +167,9 @@ class MeterJudge:
         for name, channel in reading.ch.items():
             rules = channels.get(name)
             if rules is None:
+                metered = self._metered
                 rules = self._add_channel(name)
+                self._recount(metered)
             rules.step(channel, generated_w, moment, found)
         if self._consumption is not None:
             total = _total(reading.ch, self._metered)
@@ -236,6 +240,11 @@ class MeterJudge:
         info = ChannelInfo(only, Role.GRID)
         self._consumption = ConsumptionRule(self.meter.id, info, self.settings, self.zone)
         self._consumption.state = self._state.consumption
+
+    def _recount(self, metered: list[str]) -> None:
+        """Start from new registers where other channels than before are counted."""
+        if self._metered != metered:
+            self._state.consumption.register_wh = None
 
     def _named(self, role: Role) -> list[str]:
         """Return the channels of a role."""

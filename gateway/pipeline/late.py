@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from msgspec import Struct, field
 
-from gateway.domain.alerts import AlertKey, AlertKind, Finding, Severity
+from gateway.domain.alerts import AlertKey, AlertKind, Evidence, Finding, Severity
 from gateway.domain.meters import LARGEST_CLAMP_A, ChannelInfo, MeterInfo, usual_role
 from gateway.domain.readings import Stored
 from gateway.pipeline.rules.condition import MINUTE_MS, SECOND_MS, Edge, lasting, place
@@ -59,7 +59,7 @@ class LateJudge:
         return found
 
     def _judge_voltage(self, reading: Stored, found: list[Finding]) -> None:
-        """No voltage, or far too much of it."""
+        """Find no voltage, or far too much of it."""
         nominal_v, voltage_v = self.settings.nominal_voltage, reading.v
         if voltage_v is None:
             return
@@ -83,7 +83,7 @@ class LateJudge:
             found.extend(finding)
 
     def _judge_frequency(self, reading: Stored, frequency_hz: float, found: list[Finding]) -> None:
-        """A frequency outside what EN 50160 ever allows."""
+        """Find a frequency outside what EN 50160 ever allows."""
         nominal_hz = self.settings.nominal_frequency
         low, high = nominal_hz * (1 - WIDE_DOWN), nominal_hz * (1 + WIDE_UP)
         if low <= frequency_hz <= high:
@@ -94,7 +94,7 @@ class LateJudge:
         found.extend(self._event(reading, ("", AlertKind.FREQUENCY), text, numbers))
 
     def _judge_currents(self, reading: Stored, found: list[Finding]) -> None:
-        """A current far above the rating."""
+        """Find a current far above the rating."""
         for name, channel in reading.ch.items():
             info = self.meter.channels.get(name) or ChannelInfo(name, usual_role(name))
             limit_a = FAR_OVER * (info.rating_a or LARGEST_CLAMP_A)
@@ -124,7 +124,7 @@ class LateJudge:
             del told[next(iter(told))]
         told[name] = reading.at_ms
         begin_ms = reading.at_ms - reading.dt_ms
-        evidence = {
+        evidence: Evidence = {
             **numbers,
             "since_ms": begin_ms,
             "duration_s": reading.dt_ms / SECOND_MS,

@@ -138,13 +138,13 @@ class FactorRule(Rule):
         if current_a is None or power_w is None:
             return None
         loaded = current_a >= self.loaded_a
-        if not loaded and not latch.on and not latch.bad_ms:
+        if not loaded and not state.edge.severity and not latch.bad_ms:
             return None
         apparent_va = voltage_v * current_a
         if loaded and apparent_va >= 1:
             factor = abs(power_w) / apparent_va
             verdict = BAD if factor < POOR else GOOD if factor > GOOD_ENOUGH else BETWEEN
-            if verdict != BAD and not latch.on and not latch.bad_ms:
+            if verdict != BAD and not state.edge.severity and not latch.bad_ms:
                 return None
             state.now, state.power_w = factor, power_w
         else:

@@ -1,0 +1,1 @@
+"""Small models: what detects, what trains, and how models are published."""

@@ -1,0 +1,1 @@
+"""Detection models that run on the gateway: numbers in, numbers out."""
