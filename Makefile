@@ -20,7 +20,7 @@ run: $(STAMP) ## the main job on embedded defaults: three homes, one fault, aler
 	@$(BIN)/wattwarden demo $(ARGS)
 
 test: $(STAMP) broker ## all tests but the long ones, against a real mosquitto
-	@$(BIN)/pytest -n 2 $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(STAMP) ## linter, formatter, types, layers, sizes, documentation
 	@$(BIN)/ruff check $(CODE)

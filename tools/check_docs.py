@@ -1,4 +1,4 @@
-"""Check that the commands quoted in the documentation are those the program and Makefile have."""
+"""Check that the documentation quotes commands that exist and links to files that are there."""
 
 import importlib
 import re
@@ -15,6 +15,7 @@ PAGES = ("README.md", "ARCHITECTURE.md", "docs/**/*.md", "systemd/**/*.md", "ben
 FENCE = re.compile(r"^\s*(```|~~~)")
 SPAN = re.compile(r"`([^`\n]+)`")
 TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
+LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)]*)?\)")
 # What may stand before the program's name: prompt, sudo, variables, a folder.
 BEFORE = re.compile(r"^(?:\$ |# )?(?:sudo (?:-u \S+ )?)?(?:[A-Z_]+=\S+ )*(?:\S*/)?(?=\w)")
 AFTER = re.compile(r"\s(?:\||&&|;|#|>|<|2>|…)(?:\s|$).*|&$")
@@ -136,6 +137,15 @@ def complaints(root: click.Group, targets: set[str], pages: dict[str, str]) -> I
             yield f"`{PROGRAM} {name}` is in no page ({', '.join(PAGES)})"
 
 
+def broken_links(base: Path, pages: dict[str, str]) -> Iterator[str]:
+    """Yield one line for every link to a file of the project that is not there."""
+    for page, text in pages.items():
+        for number, line in enumerate(text.splitlines(), start=1):
+            for target in LINK.findall(line):
+                if "://" not in target and not (base / page).parent.joinpath(target).exists():
+                    yield f"{page}:{number}: the link to {target} leads nowhere"
+
+
 def main() -> int:
     """Check the project this file stands in; return the exit status."""
     base = Path(__file__).resolve().parent.parent
@@ -147,7 +157,7 @@ def main() -> int:
     paths = sorted({path for pattern in PAGES for path in base.glob(pattern)})
     pages = {str(path.relative_to(base)): path.read_text(encoding="utf-8") for path in paths}
     targets = set(TARGET.findall((base / "Makefile").read_text(encoding="utf-8")))
-    found = list(complaints(root, targets, pages))
+    found = [*complaints(root, targets, pages), *broken_links(base, pages)]
     for line in found:
         print(line)
     if not found:

@@ -1,5 +1,7 @@
 """The check of documented commands finds what it should."""
 
+from pathlib import Path
+
 import click
 import pytest
 
@@ -72,3 +74,12 @@ def test_a_command_that_no_page_shows_is_named() -> None:
 
 def test_help_is_an_option_of_every_command() -> None:
     assert list(check_docs.faults(program(), "wattwarden users add --help")) == []
+
+
+def test_a_link_to_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "README.md").write_text("")
+    text = "[a](../README.md#top) [b](https://example.org/x)\n[c](missing.md) [d](#here)"
+    assert list(check_docs.broken_links(tmp_path, {"docs/a.md": text})) == [
+        "docs/a.md:2: the link to missing.md leads nowhere"
+    ]
