@@ -7,7 +7,7 @@ from pathlib import Path
 from gateway.settings import ClockSettings
 
 # No release of this program is older; an earlier wall clock was never set (a Pi has no RTC).
-BUILD_MS = 1_795_305_600_000  # 2026-11-22
+BUILD_MS = 1_748_736_000_000  # 2025-06-01, when the first line of it was designed
 TIMESYNCD = Path("/run/systemd/timesync")
 CHRONY_PIDS = (Path("/run/chrony/chronyd.pid"), Path("/run/chronyd.pid"))
 NTP_PIDS = (Path("/run/ntpd.pid"), Path("/run/ntpsec/ntpd.pid"))

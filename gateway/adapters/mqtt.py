@@ -148,10 +148,21 @@ class BrokerSession:
 
     def resume(self) -> None:
         """Go on reading from the socket."""
-        client = self._client
-        sock = None if client is None else client._client.socket()  # noqa: SLF001
-        if client is not None and sock is not None:
-            client._on_socket_open(client._client, None, sock)  # noqa: SLF001 - sets its reader anew
+        sock = None if self._client is None else self._client._client.socket()  # noqa: SLF001
+        if sock is not None:
+            asyncio.get_running_loop().add_reader(sock.fileno(), self._read)
+
+    def _read(self) -> None:
+        """Read what the socket holds; paho itself tells aiomqtt when the connection broke."""
+        if self._client is None:
+            return
+        paho = self._client._client  # noqa: SLF001
+        paho.loop_read()
+        sock = paho.socket()
+        # A TLS socket may hold decoded bytes that no further readiness will announce.
+        while sock is not None and isinstance(sock, ssl.SSLSocket) and sock.pending():
+            paho.loop_read()
+            sock = paho.socket()
 
     async def closed(self) -> None:
         """Wait until the connection is gone, then raise BrokerLostError."""

@@ -129,7 +129,7 @@ class Contribution(Struct, array_like=True, gc=False):
     bucket: Bucket
 
 
-class _ChannelRoll(Struct, array_like=True):
+class ChannelRoll(Struct, array_like=True):
     """The open intervals of one channel, and its registers' counted energy."""
 
     minute: Bucket | None = None
@@ -143,9 +143,9 @@ class _ChannelRoll(Struct, array_like=True):
 class MeterRoll:
     """Rolls up one meter's readings; its whole state is `channels`, which a snapshot keeps."""
 
-    def __init__(self, calendar: Calendar, channels: dict[str, _ChannelRoll] | None = None) -> None:
+    def __init__(self, calendar: Calendar, channels: dict[str, ChannelRoll] | None = None) -> None:
         self._calendar = calendar
-        self.channels: dict[str, _ChannelRoll] = {} if channels is None else channels
+        self.channels: dict[str, ChannelRoll] = {} if channels is None else channels
 
     def add(self, reading: Stored, out: list[Contribution], *, late: bool = False) -> None:
         """Take one reading in; what closes (or comes late) is appended to `out`."""
@@ -155,7 +155,7 @@ class MeterRoll:
         for name, channel in reading.ch.items():
             roll = self.channels.get(name)
             if roll is None:
-                roll = self.channels[name] = _ChannelRoll(coarse={})
+                roll = self.channels[name] = ChannelRoll(coarse={})
             bucket = roll.minute
             if bucket is None or bucket.start_ms != start_ms:
                 if bucket is not None and start_ms > bucket.start_ms:
@@ -193,6 +193,13 @@ class MeterRoll:
             if bucket is not roll.minute:
                 self._close(name, roll, bucket, out)
 
+    def resume(self, channel: str, before: Bucket) -> None:
+        """Count energy on from the registers at the end of an earlier interval."""
+        roll = self.channels.setdefault(channel, ChannelRoll(coarse={}))
+        roll.reg_in = None if before.wh_in is None else Register(before.wh_in)
+        roll.reg_out = None if before.wh_out is None else Register(before.wh_out)
+        roll.base_in, roll.base_out = before.base_in, before.base_out
+
     def flush(self, out: list[Contribution]) -> None:
         """Append everything that is still open and forget it; what follows adds to it."""
         for name, roll in self.channels.items():
@@ -216,7 +223,7 @@ class MeterRoll:
             for resolution, bucket in roll.coarse.items():
                 yield Contribution(name, resolution, bucket)
 
-    def _close(self, name: str, roll: _ChannelRoll, minute: Bucket, out: list[Contribution]) -> None:
+    def _close(self, name: str, roll: ChannelRoll, minute: Bucket, out: list[Contribution]) -> None:
         """Write a minute, and add it to the coarser intervals that hold it."""
         out.append(Contribution(name, "1m", minute))
         for resolution in RESOLUTIONS[1:]:
@@ -235,7 +242,7 @@ class MeterRoll:
 
 
 def _take_registers(
-    roll: _ChannelRoll,
+    roll: ChannelRoll,
     bucket: Bucket,
     at_ms: int,
     wh_in: float | None,

@@ -1,0 +1,86 @@
+"""Alerts, their history and the outbox: read at start, written with what caused them."""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+
+from gateway.domain.alerts import Alert, AlertKind, AlertState, Severity
+from gateway.pipeline.alert_book import Change
+
+COLUMNS = (
+    "id, meter, channel, kind, severity, state, opened_ms, updated_ms, resolved_ms, count,"
+    " title, detail, evidence, snoozed_until_ms, historic"
+)
+UPSERT = (
+    f"INSERT INTO alerts ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    " ON CONFLICT (id) DO UPDATE SET severity = excluded.severity, state = excluded.state,"
+    " updated_ms = excluded.updated_ms, resolved_ms = excluded.resolved_ms,"
+    " count = excluded.count, title = excluded.title, detail = excluded.detail,"
+    " evidence = excluded.evidence, snoozed_until_ms = excluded.snoozed_until_ms"
+)
+
+
+def write_changes(db: sqlite3.Connection, changes: Iterable[Change]) -> None:
+    """Write alerts, their history, verdicts, and what the cloud and the phones must learn."""
+    for change in changes:
+        alert = change.alert
+        db.execute(UPSERT, _row(alert))
+        db.executemany(
+            "INSERT INTO alert_history (alert_id, at_ms, who, what) VALUES (?,?,?,?)",
+            [(alert.id, entry.at_ms, entry.who, entry.what) for entry in change.history],
+        )
+        db.execute(
+            "INSERT INTO outbox (kind, key, created_ms, body) VALUES ('alert', ?, ?, ?)"
+            " ON CONFLICT (kind, key) DO UPDATE SET body = excluded.body",
+            (alert.id, alert.updated_ms, outbox_body(alert)),
+        )
+
+
+def _row(alert: Alert) -> tuple[object, ...]:
+    meter, channel, kind = alert.key
+    return (
+        alert.id, meter, channel, kind.value, alert.severity.value, alert.state.value,
+        alert.opened_ms, alert.updated_ms, alert.resolved_ms, alert.count, alert.title,
+        alert.detail, json.dumps(alert.evidence), alert.snoozed_until_ms, int(alert.historic),
+    )  # fmt: skip
+
+
+def outbox_body(alert: Alert) -> str:
+    """Return the alert as the outbox keeps it, in the words of the contract."""
+    meter, channel, kind = alert.key
+    return json.dumps(
+        {
+            "id": alert.id, "meter": meter or None, "channel": channel or None,
+            "kind": kind.value, "severity": alert.severity.value, "state": alert.state.value,
+            "opened": alert.opened_ms, "updated": alert.updated_ms,
+            "resolved": alert.resolved_ms, "count": alert.count, "title": alert.title,
+            "detail": alert.detail, "evidence": alert.evidence, "historic": alert.historic,
+        },
+        separators=(",", ":"),
+    )  # fmt: skip
+
+
+def load_alerts(
+    db: sqlite3.Connection, where: str = "", arguments: tuple[object, ...] = ()
+) -> list[Alert]:
+    """Return alerts, oldest first; `where` is a clause of ours."""
+    query = f"SELECT {COLUMNS} FROM alerts {where} ORDER BY opened_ms, id"  # noqa: S608
+    return [_alert(row) for row in db.execute(query, arguments)]
+
+
+def _alert(row: tuple[object, ...]) -> Alert:
+    return Alert(
+        id=str(row[0]),
+        key=(str(row[1]), str(row[2]), AlertKind(row[3])),
+        severity=Severity(row[4]),
+        state=AlertState(row[5]),
+        opened_ms=row[6],  # type: ignore[arg-type] - STRICT columns
+        updated_ms=row[7],  # type: ignore[arg-type]
+        resolved_ms=row[8],  # type: ignore[arg-type]
+        count=row[9],  # type: ignore[arg-type]
+        title=str(row[10]),
+        detail=str(row[11]),
+        evidence=json.loads(str(row[12])),
+        snoozed_until_ms=row[13],  # type: ignore[arg-type]
+        historic=bool(row[14]),
+    )

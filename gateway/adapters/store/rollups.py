@@ -1,0 +1,134 @@
+"""Add rollup contributions to what is stored, rebuild spans from readings, and read them."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from gateway.adapters.store import segments
+from gateway.adapters.store.rows import COLUMNS, stored
+from gateway.domain.readings import Stored
+from gateway.pipeline.rollups import RESOLUTIONS, Bucket, Calendar, Contribution, MeterRoll
+from gateway.services.effects import Rebuild, RollupPart
+
+FIELDS = (
+    "start_ms, n, dt_ms, p_sum, p_dt, p_min, p_max, q_sum, q_dt, v_sum, v_dt, v_min, v_max,"
+    " i_sum, i_dt, reg_at_ms, wh_in, wh_out, base_in, base_out"
+)
+SUMS = ("n", "dt_ms", "p_sum", "p_dt", "q_sum", "q_dt", "v_sum", "v_dt", "i_sum", "i_dt")
+REGISTERS = ("wh_in", "wh_out", "base_in", "base_out", "reg_at_ms")
+_values = msgspec.structs.astuple
+
+
+def _upsert(resolution: str) -> str:
+    """Return the statement that adds a contribution to a row."""
+    adds = [f"{c} = {c} + excluded.{c}" for c in SUMS]
+    lows = [f"{c} = ifnull(min({c}, excluded.{c}), ifnull({c}, excluded.{c}))" for c in ("p_min", "v_min")]
+    highs = [f"{c} = ifnull(max({c}, excluded.{c}), ifnull({c}, excluded.{c}))" for c in ("p_max", "v_max")]
+    newer = "excluded.reg_at_ms >= ifnull(reg_at_ms, excluded.reg_at_ms)"
+    regs = [f"{c} = iif({newer}, ifnull(excluded.{c}, {c}), {c})" for c in REGISTERS]
+    marks = ",".join("?" * 21)
+    sets = ", ".join((*adds, *lows, *highs, *regs))
+    return (
+        f"INSERT INTO rollup_{resolution} (channel_no, {FIELDS}) VALUES ({marks})"
+        f" ON CONFLICT (channel_no, start_ms) DO UPDATE SET {sets}"
+    )
+
+
+UPSERTS = {resolution: _upsert(resolution) for resolution in RESOLUTIONS}
+
+
+def add_parts(db: sqlite3.Connection, parts: Iterable[RollupPart]) -> None:
+    """Add contributions to the stored intervals."""
+    by_resolution: dict[str, list[tuple[object, ...]]] = {name: [] for name in RESOLUTIONS}
+    for channel_no, resolution, bucket in parts:
+        by_resolution[resolution].append((channel_no, *_values(bucket)))
+    for resolution, rows in by_resolution.items():
+        db.executemany(UPSERTS[resolution], rows)
+
+
+def read(
+    db: sqlite3.Connection, channel_no: int, resolution: str, start_ms: int, end_ms: int
+) -> Iterator[Bucket]:
+    """Yield stored intervals that begin in [start, end), in time order."""
+    query = (
+        f"SELECT {FIELDS} FROM rollup_{resolution}"  # noqa: S608 - names of ours
+        " WHERE channel_no = ? AND start_ms >= ? AND start_ms < ? ORDER BY start_ms"
+    )
+    for row in db.execute(query, (channel_no, start_ms, end_ms)):
+        yield Bucket(*row)
+
+
+def readings_between(
+    db: sqlite3.Connection, meter_no: int, start_ms: int, end_ms: int, *, upto_row: int | None = None
+) -> list[Stored]:
+    """Return a meter's placed readings whose middle lies in [start, end), in time order."""
+    boots = dict(db.execute("SELECT no, boot FROM boots WHERE meter_no = ?", (meter_no,)))
+    if not boots:
+        return []
+    marks = ",".join("?" * len(boots))
+    found: list[Stored] = []
+    for low, high in segments.ranges_by_time(db, list(boots), start_ms, end_ms + 86_400_000):
+        query = (
+            f"SELECT {COLUMNS} FROM readings WHERE row >= ? AND row < ? AND boot_no IN ({marks})"  # noqa: S608
+            " AND at_ms - dt_ms / 2 >= ? AND at_ms - dt_ms / 2 < ?"
+        )
+        for row in db.execute(query, (low, high, *boots, start_ms, end_ms)):
+            if upto_row is None or row[0] <= upto_row:
+                found.append(stored(row, "", boots[row[1]]))
+    found.sort(key=lambda reading: (reading.at_ms, reading.row))
+    return found
+
+
+def rebuild(db: sqlite3.Connection, order: Rebuild, calendar: Calendar) -> None:
+    """Compute a meter's intervals in a span again from its readings up to a row.
+
+    Whole local days are rebuilt, so that every resolution stays the sum of its minutes.
+    Days whose readings have been retired keep what they have.
+    """
+    start_ms = calendar.start_of("1d", order.from_ms)
+    end_ms = calendar.end_of("1d", calendar.start_of("1d", order.to_ms))
+    day_ms = start_ms
+    while day_ms < end_ms:
+        next_ms = calendar.end_of("1d", day_ms)
+        readings = readings_between(db, order.meter_no, day_ms, next_ms, upto_row=order.row)
+        if readings:
+            _rebuild_day(db, order.meter_no, day_ms, next_ms, readings, calendar)
+        day_ms = next_ms
+    db.execute("DELETE FROM dirty WHERE no = ?", (order.dirty_no,))
+
+
+def _rebuild_day(
+    db: sqlite3.Connection, meter_no: int, day_ms: int, next_ms: int,
+    readings: list[Stored], calendar: Calendar,
+) -> None:  # fmt: skip
+    channels = dict(db.execute("SELECT name, no FROM channels WHERE meter_no = ?", (meter_no,)))
+    roll = MeterRoll(calendar)
+    for name, no in channels.items():
+        before = _last_before(db, no, day_ms)
+        if before is not None:
+            roll.resume(name, before)
+    parts: list[Contribution] = []
+    for reading in readings:
+        roll.add(reading, parts)
+    roll.flush(parts)
+    for no in channels.values():
+        for resolution in RESOLUTIONS:
+            db.execute(
+                f"DELETE FROM rollup_{resolution}"  # noqa: S608 - names of ours
+                " WHERE channel_no = ? AND start_ms >= ? AND start_ms < ?",
+                (no, day_ms, next_ms),
+            )
+    add_parts(
+        db, [RollupPart(channels[part.channel], part.resolution, part.bucket) for part in parts]
+    )
+
+
+def _last_before(db: sqlite3.Connection, channel_no: int, start_ms: int) -> Bucket | None:
+    """Return the last day before a time that has registers."""
+    query = (
+        f"SELECT {FIELDS} FROM rollup_1d WHERE channel_no = ? AND start_ms < ?"  # noqa: S608
+        " AND reg_at_ms IS NOT NULL ORDER BY start_ms DESC LIMIT 1"
+    )
+    row = db.execute(query, (channel_no, start_ms)).fetchone()
+    return None if row is None else Bucket(*row)
