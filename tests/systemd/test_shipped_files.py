@@ -82,6 +82,13 @@ def test_the_unit_restarts_for_ever_but_not_on_wrong_settings() -> None:
     assert unit("WatchdogSec") == ["30"]
 
 
+def test_the_unit_lets_the_daemon_ask_whether_the_clock_is_right() -> None:
+    """Reading the kernel's clock state needs adjtimex(2), which ProtectClock= refuses as well."""
+    assert {"adjtimex", "clock_adjtime"} <= set(unit("SystemCallFilter")[-1].split())
+    assert "true" not in unit("ProtectClock")
+    assert unit("CapabilityBoundingSet") == [""]  # without CAP_SYS_TIME nobody can set it
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
 def test_the_unit_exposes_little() -> None:
     done = subprocess.run(
