@@ -5,10 +5,12 @@ from simulation.mains import Mains
 from simulation.solar import Place, Roof
 from simulation.spec import Fitting, HomeSpec
 
-_LISBON = Place(38.7, -9.1, 0.0)
+_HOUR_MS = 3_600_000
+_ELEVEN = 11
+LISBON = Place(38.7, -9.1, 0.0)
 
 
-def flat() -> HomeSpec:
+def flat(place: Place = LISBON) -> HomeSpec:
     """Return a flat without a roof: one clamp, a stiff town supply."""
     inside = (
         a.standby(38.0),
@@ -25,10 +27,10 @@ def flat() -> HomeSpec:
         a.vacuum_cleaner(),
     )
     mains = Mains(mean_v=232.0, sag_v_per_kw=1.0)
-    return HomeSpec("flat", tuple(Fitting(x) for x in inside), None, mains, _LISBON)
+    return HomeSpec("flat", tuple(Fitting(x) for x in inside), None, mains, place)
 
 
-def family_house() -> HomeSpec:
+def family_house(place: Place = LISBON) -> HomeSpec:
     """Return a family house with 4 kW of panels: clamps at the grid and the inverter."""
     inside = (
         a.standby(60.0),
@@ -47,10 +49,10 @@ def family_house() -> HomeSpec:
     )
     mains = Mains(mean_v=233.0, sag_v_per_kw=1.6)
     roof = Roof(4000.0, 3600.0, 28.0, 190.0)
-    return HomeSpec("family-house", tuple(Fitting(x) for x in inside), roof, mains, _LISBON)
+    return HomeSpec("family-house", tuple(Fitting(x) for x in inside), roof, mains, place)
 
 
-def workshop() -> HomeSpec:
+def workshop(place: Place = LISBON) -> HomeSpec:
     """Return a rural workshop: heat pump on its own clamp, EV charger on another."""
     shared = (
         a.standby(55.0),
@@ -68,10 +70,16 @@ def workshop() -> HomeSpec:
         Fitting(a.ev_charger(), "load2"),
     )
     mains = Mains(mean_v=231.0, sag_v_per_kw=2.4, drift_v=1.3, flicker_v=0.2)
-    return HomeSpec("workshop", fittings, None, mains, _LISBON)
+    return HomeSpec("workshop", fittings, None, mains, place)
 
 
-def demo_homes(seed: int = 1) -> list[tuple[int, HomeSpec]]:
+def demo_homes(seed: int = 1, place: Place = LISBON) -> list[tuple[int, HomeSpec]]:
     """Return the three homes with a seed of its own for each."""
-    specs = (flat(), family_house(), workshop())
+    specs = (flat(place), family_house(place), workshop(place))
     return [(seed * 10 + number, spec) for number, spec in enumerate(specs)]
+
+
+def late_morning(at_ms: int, latitude_deg: float = 38.7) -> Place:
+    """Return a place where it is between 11 and 12 o'clock: people are up, the sun shines."""
+    ahead_h = _ELEVEN - at_ms // _HOUR_MS % 24
+    return Place(latitude_deg, 15.0 * ahead_h, float(ahead_h))

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 import click
 from rich.console import Console, Group, RenderableType
@@ -154,11 +154,15 @@ def drawn(picture: Picture) -> RenderableType:
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """Return one block character for each value, between the least (or 0) and the most."""
+    """Return one block character for each value, between the least and the most.
+
+    Less than a tenth of the largest value from top to bottom would only show noise.
+    """
     if not values:
         return ""
-    least, most = min(0.0, *values), max(0.0, *values)
-    step = (most - least) / (len(SPARKS) - 1)
+    least = min(values)
+    span = max(max(values) - least, 0.1 * max(map(abs, values)))
+    step = span / (len(SPARKS) - 1)
     return "".join(SPARKS[round((value - least) / step) if step else 0] for value in values)
 
 
@@ -171,9 +175,10 @@ def bar(power_w: float, full_w: float) -> Text:
 def _meters(picture: Picture) -> Table:
     """Return a row for each channel of each meter."""
     table = Table(expand=True, box=None)
-    for heading in ("meter", "channel", "power", "", f"last {HISTORY_S} s", "voltage", "unacked"):
-        right = heading in ("power", "voltage", "unacked")
-        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
+    for heading in ("meter", "channel", "power", "", f"last {HISTORY_S} s", "voltage", "unsaved"):
+        right = heading in ("power", "voltage", "unsaved")
+        justify: Literal["left", "right"] = "right" if right else "left"
+        table.add_column(heading, justify=justify, no_wrap=True, min_width=len(heading))
     full_w = max((abs(p) for row in picture.meters for p in row.powers_w.values()), default=0.0)
     for row in picture.meters:
         first = True

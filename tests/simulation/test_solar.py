@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from simulation.houses import late_morning
 from simulation.solar import DAY_MS, Place, Roof, clear_sky_w, cloud_day, power_w, sun
 
 MINUTES = np.arange(0, DAY_MS, 60_000)
@@ -57,3 +58,14 @@ def test_power_obeys_the_inverter_and_the_night() -> None:
     elevation, _ = sun(Place(), at_ms)
     assert (watts[elevation <= 0] == 0).all()
     assert ((watts == 0) | (watts >= 15)).all()
+
+
+@pytest.mark.parametrize("hour", range(24))
+def test_it_is_always_late_morning_somewhere(hour: int) -> None:
+    """The demo's sun shines whenever somebody tries it out, also in December."""
+    at_ms = DECEMBER_21 + hour * 3_600_000 + 1_800_000
+    place = late_morning(at_ms)
+    elevation, azimuth = sun(place, np.array([at_ms]))
+    assert np.rad2deg(elevation[0]) > 25
+    assert np.rad2deg(azimuth[0]) == pytest.approx(172, abs=8)
+    assert (at_ms / 3_600_000 + place.utc_offset_h) % 24 == 11.5
