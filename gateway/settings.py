@@ -1,5 +1,6 @@
 """Everything an operator can set, validated before anything starts."""
 
+import os
 import stat
 import tomllib
 from pathlib import Path
@@ -173,7 +174,9 @@ def read_secret(path: Path, *, key: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         msg = f"{key}: {path} cannot be read: {error}"
         raise ConfigError(msg) from error
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+    # systemd hands credentials out through an ACL, which shows as group-readable.
+    group = 0 if path.is_relative_to(os.environ.get("CREDENTIALS_DIRECTORY", "\0")) else stat.S_IRWXG
+    if mode & (group | stat.S_IRWXO):
         msg = f"{key}: {path} can be read by others; run: chmod 600 {path}"
         raise ConfigError(msg)
     secret = text.split("\n", 1)[0].strip("\r")

@@ -166,7 +166,7 @@ class Accounts:
         self._store = store
         self._passwords = passwords
         self._now_ms = now_ms
-        self._lockout = lockout or Lockout()
+        self._lockout = Lockout() if lockout is None else lockout
 
     async def add(self, name: str, role: str, password: str, who: str) -> User:
         """Add a person, or raise BadInputError: bad name, role or password, or name taken."""

@@ -16,7 +16,7 @@ from gateway.pipeline.alert_book import AlertBook, Change
 from gateway.pipeline.judge import MeterJudge
 from gateway.pipeline.rollups import Calendar, Contribution
 from gateway.services.alert_desk import AlertDesk, open_of
-from gateway.services.effects import Effects, ModelRow, Position, Rebuild, RollupPart
+from gateway.services.effects import Effects, ModelRow, Position, Rebuild, RollupPart, VerdictRow
 from gateway.services.fitting import History, fit_channel
 from gateway.services.tracks import SNAPSHOT_ROWS, Track
 from gateway.settings import DetectSettings
@@ -291,11 +291,14 @@ class Deriver:
             changes = [self.desk.report(finding, now_ms=finding.at_ms) for finding in findings]
             await self._commit(Effects(changes=[change for change in changes if change]))
 
-    async def change_alert(self, change: "AlertChange") -> Change:
+    async def change_alert(
+        self, change: "AlertChange", verdict: VerdictRow | None = None
+    ) -> Change:
         """Do what a person asked of an alert, and store it."""
         async with self._lock:
             done = change(self.desk.book)
-            await self._commit(Effects(changes=[done]))
+            verdicts = [] if verdict is None else [verdict]
+            await self._commit(Effects(changes=[done], verdicts=verdicts))
             return done
 
     def update_meter(self, meter_no: int, info: MeterInfo) -> None:

@@ -34,6 +34,16 @@ class ModelRow(NamedTuple):
     body: bytes
 
 
+class VerdictRow(NamedTuple):
+    """What a person said of an alert: a label for training."""
+
+    alert_id: str
+    at_ms: int
+    who: str
+    right: bool
+    note: str
+
+
 class Rebuild(NamedTuple):
     """Intervals of a meter to compute again from its readings up to `row`, in [from, to)."""
 
@@ -50,10 +60,12 @@ class Effects:
 
     rollups: list[RollupPart] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
+    verdicts: list[VerdictRow] = field(default_factory=list)
     models: list[ModelRow] = field(default_factory=list)
     positions: list[Position] = field(default_factory=list)
     rebuilds: list[Rebuild] = field(default_factory=list)
 
     def is_empty(self) -> bool:
         """Tell whether there is nothing to write."""
-        return not (self.rollups or self.changes or self.models or self.positions or self.rebuilds)
+        parts = (self.rollups, self.changes, self.models, self.positions, self.rebuilds)
+        return not any(parts)

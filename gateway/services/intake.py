@@ -32,6 +32,9 @@ SWEEP_S = 5.0
 COMMITS_UNDER_WAY = 2
 
 
+Deliver = Callable[[str, bytes, int, bool], None]  # topic, payload, token, retained
+
+
 class Message(NamedTuple):
     """One message from the broker; `token` acknowledges it."""
 
@@ -74,7 +77,7 @@ class Link(Protocol):
 class Connect(Protocol):
     """How to get a link: an asynchronous context manager."""
 
-    def __call__(self, deliver: Callable[[str, bytes, int, bool], None]) -> "Session":
+    def __call__(self, deliver: Deliver) -> "Session":
         """Prepare a connection that hands each message to `deliver`."""
 
 
@@ -196,6 +199,11 @@ class Intake:
             pending = self._commits.get_nowait()
             await asyncio.wait([asyncio.wrap_future(pending.done)])
 
+    @property
+    def backlog(self) -> int:
+        """Return how many messages have come and are not committed."""
+        return len(self._waiting) + sum(len(p.tokens) for p in self._commits._queue)  # noqa: SLF001
+
     # -- in -----------------------------------------------------------------------------------
 
     def deliver(self, topic: str, payload: bytes, token: int, retained: bool) -> None:  # noqa: FBT001 - a callback's shape
@@ -296,7 +304,7 @@ class Intake:
             counts[reason] = counts.get(reason, 0) + 1
         return [message.token for message in messages]
 
-    async def _submit(self, tokens: list[int]) -> None:
+    async def _submit(self, tokens: list[int]) -> "Future[None]":
         """Hand the planned batch to the writer; two may be under way."""
         batch = self.planner.finish()
         self.counters.duplicates += batch.duplicates
@@ -305,10 +313,18 @@ class Intake:
         if self.planner.refused:
             self._hooks.refused(self.planner.refused)
             self.planner.refused = set()
+        return done
 
     async def flush(self) -> None:
-        """Commit what was planned outside of messages: operators' changes, gaps."""
-        await self._submit([])
+        """Commit what was planned outside of messages: operators' changes, gaps.
+
+        Raises StorageError when that failed; the ledger is then read anew.
+        """
+        done = await self._submit([])
+        if not self.connected:  # nobody else waits for it
+            self._commits.get_nowait()
+            self._commits.task_done()
+        await asyncio.wrap_future(done)
 
     async def _finish_forever(self) -> None:
         while True:
@@ -339,5 +355,5 @@ class Intake:
         while True:
             await asyncio.sleep(SWEEP_S)
             sweep_gaps(self.planner, self.ledger, self._now.mono_s(), self._now.wall_ms())
-            if not self.planner.batch.is_empty() or self.planner.owes_answers():
+            if self.planner.owes_answers() or not self.planner.batch.is_empty():
                 await self.flush()

@@ -2,11 +2,12 @@
 
 import msgspec
 
-from gateway.domain.alerts import AlertKind, Finding, Severity
+from gateway.domain.alerts import Finding
 from gateway.domain.meters import MeterInfo
 from gateway.domain.readings import Mark, Stored
 from gateway.pipeline.judge import HISTORIC_MS, MeterJudge
 from gateway.pipeline.rollups import Calendar, ChannelRoll, Contribution, MeterRoll
+from gateway.services.watch import detector_failed_finding
 
 # Windows of one boot may end a little out of order when the meter's clock is slewed.
 LATE_MS = 2000
@@ -69,21 +70,10 @@ class Track:
             return self.judge.judge(reading)
         except Exception as error:  # noqa: BLE001 - a detector's defect must not stop intake
             self.judge_failed = True
-            return [_failed(self.info.id, reading.at_ms, error)]
+            told = f"{type(error).__name__}: {error}"
+            return [detector_failed_finding(self.info.id, "rules", told, reading.at_ms)]
 
     def is_historic(self, reading: Stored) -> bool:
         """Tell whether what this reading shows is no news."""
         return self.info.recorded or reading.received_ms - reading.at_ms > HISTORIC_MS
 
-
-def _failed(meter: str, at_ms: int, error: Exception) -> Finding:
-    return Finding(
-        (meter, "", AlertKind.DETECTOR_FAILED),
-        active=True,
-        at_ms=at_ms,
-        severity=Severity.WARNING,
-        title="Detector switched off",
-        detail=f"Judging of {meter} failed and is off until the gateway is restarted with a"
-        f" repaired version: {type(error).__name__}: {error}. Readings are still stored.",
-        evidence={"error": type(error).__name__},
-    )

@@ -275,10 +275,10 @@ class ModelOut(BaseModel):
 
 
 class StatusOut(BaseModel):
-    """The gateway's state. `alerts` counts what is not resolved; null days = too little data."""
+    """The gateway's state: `uptime` in ms, days null = too little data, `alerts` not resolved."""
 
     version: str
-    uptime_ms: int
+    uptime: int
     services: dict[str, ServiceOut]
     backlog: Backlog
     offline_days_left: float | None
@@ -293,7 +293,7 @@ class StatusOut(BaseModel):
         """Show what the store and the process know."""
         return cls(
             version=runtime.version,
-            uptime_ms=round(runtime.uptime_s * 1000),
+            uptime=round(runtime.uptime_s * 1000),
             services={
                 name: ServiceOut(state=health.state, error=health.error, retries=health.retries)
                 for name, health in runtime.services.items()

@@ -116,6 +116,8 @@ class WebServer:
 
     async def run(self) -> None:
         """Serve until cancelled; after `stop` only wait for that. Raises as `bind` does."""
+        if self._stopping:
+            await asyncio.Event().wait()
         self.bind()
         server = _Server(self._config())
         self._server = server
@@ -142,6 +144,9 @@ class WebServer:
         if self._server is not None:
             self._server.end()
             await self._ended.wait()
+        elif self._socket is not None:  # bound, but never run
+            self._socket.close()
+            self._socket = None
 
     def _config(self) -> uvicorn.Config:
         return uvicorn.Config(

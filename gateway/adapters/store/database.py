@@ -77,6 +77,7 @@ class Database:
         except BaseException:
             os.close(self._lock)
             raise
+        self.was_unclean = _note_open(self._db)
         self._jobs: queue.Queue[_Job | None] = queue.Queue(QUEUE_LIMIT)
         self._writer = threading.Thread(target=self._write_forever, name="sqlite-writer")
         self._writer.start()
@@ -128,6 +129,7 @@ class Database:
         while not self._idle_readers.empty():
             self._idle_readers.get_nowait().close()
         with contextlib.suppress(sqlite3.Error):  # a busy reader only delays the checkpoint
+            self._db.execute("DELETE FROM meta WHERE key = 'open'")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
         os.close(self._lock)
@@ -182,6 +184,13 @@ def _attempt(db: sqlite3.Connection, job: _Job) -> _Outcome:
         return _Outcome(job, None, error)
     db.execute("RELEASE work")
     return _Outcome(job, value, None)
+
+
+def _note_open(db: sqlite3.Connection) -> bool:
+    """Note that the database is in use; tell whether the last user did not close it."""
+    unclean = db.execute("SELECT 1 FROM meta WHERE key = 'open'").fetchone() is not None
+    db.execute("INSERT OR REPLACE INTO meta VALUES ('open', '1')")
+    return unclean
 
 
 def _translate(call: Callable[[], T], path: Path) -> T:

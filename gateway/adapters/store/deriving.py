@@ -30,16 +30,17 @@ class SqlDeriveStore:
         return await self._database.read(load_meters)
 
     async def load_alerts(self) -> tuple[list[Alert], list[Alert]]:
-        """Read the alerts that are not resolved, and each kind's latest resolved one."""
+        """Read the alerts that are not resolved, and those lately resolved by a person."""
 
         def work(db: sqlite3.Connection) -> tuple[list[Alert], list[Alert]]:
-            latest = (
+            by_hand = (
                 "WHERE state = 'resolved' AND resolved_ms >="
-                " (SELECT max(updated_ms) FROM alerts) - ?"
+                " (SELECT max(updated_ms) FROM alerts) - ? AND id IN (SELECT alert_id FROM"
+                " alert_history WHERE who != 'system' AND what LIKE 'resolved%')"
             )
             return (
                 load_alerts(db, "WHERE state != 'resolved'"),
-                load_alerts(db, latest, (REOPEN_MS,)),
+                load_alerts(db, by_hand, (REOPEN_MS,)),
             )
 
         return await self._database.read(work)
@@ -97,6 +98,10 @@ class SqlDeriveStore:
         for order in effects.rebuilds:
             rollups.rebuild(db, order, self._calendar)
         write_changes(db, effects.changes)
+        db.executemany(
+            "INSERT INTO verdicts (alert_id, at_ms, who, right, note) VALUES (?,?,?,?,?)",
+            effects.verdicts,
+        )
         db.executemany("INSERT OR REPLACE INTO models VALUES (?,?,?,?,?)", effects.models)
         db.executemany("INSERT OR REPLACE INTO judged VALUES (?,?,?,?)", effects.positions)
 

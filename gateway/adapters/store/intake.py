@@ -1,8 +1,6 @@
 """Write one batch of the intake, and load the ledger it was planned with."""
 
 import sqlite3
-from typing import TypeVar
-
 import msgspec
 
 from gateway.adapters.store import segments
@@ -13,7 +11,6 @@ from gateway.services.batches import Batch, DeadLetter, GapCut, GapRow, Moved, R
 from gateway.services.ledger import Boot, Ledger, Meter, Run
 
 MAX_DEAD_LETTERS = 10_000
-T = TypeVar("T")
 
 _pack = msgspec.msgpack.Encoder().encode
 _registers = msgspec.msgpack.Decoder(dict[str, tuple[Register | None, Register | None]])
@@ -44,6 +41,9 @@ def write_batch(db: sqlite3.Connection, batch: Batch) -> None:
     )
     db.executemany(UPSERT_BOOT, batch.boots.values())
     db.executemany(INSERT_READING, batch.rows)
+    unplaced = {boot_no: row for row, boot_no, *_, at_ms in (r[:7] for r in reversed(batch.rows)) if at_ms is None}
+    if unplaced:
+        db.executemany("INSERT OR IGNORE INTO unplaced VALUES (?,?)", unplaced.items())
     db.executemany("DELETE FROM runs WHERE boot_no = ? AND first = ?", batch.deleted_runs)
     db.executemany(UPSERT_RUN, [(*run[:6], _pack(run.regs)) for run in batch.runs])
     for change in batch.gaps:

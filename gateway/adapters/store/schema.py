@@ -57,6 +57,9 @@ CREATE TABLE gaps (
     reason TEXT NOT NULL, since_ms INTEGER NOT NULL,
     PRIMARY KEY (boot_no, first)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE unplaced (
+    boot_no INTEGER PRIMARY KEY REFERENCES boots(no), first_row INTEGER NOT NULL
+) STRICT;
 CREATE TABLE dirty (
     no INTEGER PRIMARY KEY, meter_no INTEGER NOT NULL REFERENCES meters(no),
     from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL

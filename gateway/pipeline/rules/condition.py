@@ -118,6 +118,8 @@ class Rule:
 
     def __init__(self, key: AlertKey) -> None:
         self.key = key
+        # Set by the rule: the value is good just now, though it has not cleared yet.
+        self.calm = False
 
     def words(self, edge: Edge, at_ms: int) -> Words:
         """Return what to say now; `edge.severity` CLEAR means: it is over."""
@@ -126,6 +128,8 @@ class Rule:
     def tell(self, edge: Edge, severity: int, at_ms: int, lasted_ms: int = 0) -> Finding | None:
         """Return a finding if there is news; `lasted_ms` is how long it held before a raise."""
         before = edge.severity
+        if self.calm and CLEAR < severity <= before:
+            return None  # nothing new can be shown of a condition that is going away
         if not edge.turn(severity, at_ms):
             return None
         if not before:

@@ -103,6 +103,8 @@ class ConsumptionRule(Rule):
         on = state.day.wh > self.day_wh or state.month.wh > self.month_wh or state.contract.on
         if not on and not state.edge.severity:
             return None
+        mean_ok = self.contract_w is None or state.mean_w <= self.contract_w
+        self.calm = mean_ok and state.day.wh <= self.day_wh and state.month.wh <= self.month_wh
         return self.tell(state.edge, WARNING if on else CLEAR, at_ms)
 
     def _energy(self, channel: Channel, moment: Moment) -> tuple[float, int]:

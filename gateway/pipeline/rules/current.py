@@ -65,9 +65,10 @@ class CurrentRule(Rule):
     def step(self, current_a: float, moment: Moment) -> Finding | None:
         """Judge one value."""
         state = self.state
-        if current_a < self.calm_a and state.full.idle and not state.edge.severity:
+        if current_a < self.calm_a and not state.edge.severity and not state.full.bad_ms:
             return None
         self.now_a = current_a
+        self.calm = current_a < self.calm_a
         part = current_a / self.rating_a
         full = state.full.step(_stands(part - FULL), moment.span_ms, FULL_HOLD)
         far = state.far_over.step(_stands(part - FAR_OVER), moment.span_ms, FAR_OVER_HOLD)
@@ -149,6 +150,7 @@ class FactorRule(Rule):
             state.now, state.power_w = factor, power_w
         else:
             verdict = GOOD if current_a < self.unloaded_a else BETWEEN
+        self.calm = verdict == GOOD
         on = latch.step(verdict, moment.span_ms, POOR_HOLD)
         return self.tell(state.edge, WARNING if on else CLEAR, moment.at_ms, latch.bad_ms)
 

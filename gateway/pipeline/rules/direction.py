@@ -80,6 +80,7 @@ class DirectionRule(Rule):
         else:
             return None
         state.power_w, state.generated_w = power_w, generated_w
+        self.calm = verdict == GOOD
         on = latch.step(verdict, moment.span_ms, self._hold(generated_w))
         if state.edge.severity and not on:
             # Power flows both ways here: from now on its export is nothing special.

@@ -173,6 +173,7 @@ class PatternRule(Rule):
             why = model.explain(state.scores[-1][0], features)
             state.feature, state.sigmas = why.feature, why.sigmas
             state.value, state.expected = why.value, why.expected
+        self.calm = state.scores[-1][1] <= model.limit
         lasted_ms = at_ms - above[0] if above else 0
         return self.tell(state.edge, WARNING if on else CLEAR, at_ms, lasted_ms)
 

@@ -72,6 +72,7 @@ class SensorRule(Rule):
         if physics:
             self._find_worst(reading)
         clip_verdict = BAD if "clip" in reading.flags else GOOD
+        self.calm = clip_verdict == GOOD and not physics
         state.clip.step(clip_verdict, moment.span_ms, CLIP_HOLD)
         state.physics.step(BAD if physics else GOOD, moment.span_ms, PHYSICS_HOLD)
         on = state.clip.on or state.physics.on

@@ -59,7 +59,7 @@ class OutageRule(Rule):
         reading, state = moment.reading, self.state
         voltage_v, latch = reading.v, state.latch
         if voltage_v is not None:
-            if voltage_v > self.alive_v and latch.idle and not state.edge.severity:
+            if voltage_v > self.alive_v and not latch.bad_ms and not state.edge.severity:
                 return None
             verdict = BAD if voltage_v < self.dead_v else BETWEEN
             verdict = GOOD if voltage_v > self.alive_v else verdict
@@ -68,6 +68,7 @@ class OutageRule(Rule):
         else:
             return None
         self.now_v = voltage_v
+        self.calm = verdict == GOOD
         on = latch.step(verdict, moment.span_ms, OUTAGE_HOLD)
         return self.tell(state.edge, CRITICAL if on else CLEAR, moment.at_ms, latch.bad_ms)
 
@@ -126,6 +127,7 @@ class FrequencyRule(Rule):
         off = state.mean_hz / self.nominal_hz - 1
         if abs(off) < NARROW - BACK and state.narrow.idle and state.wide.idle:
             return self.tell(state.edge, CLEAR, at_ms) if state.edge.severity else None
+        self.calm = abs(off) < NARROW - BACK
         state.narrow.step(_stands(abs(off) - NARROW), span_ms, NARROW_HOLD)
         state.wide.step(_stands(max(off - WIDE_UP, -WIDE_DOWN - off)), span_ms, WIDE_HOLD)
         severity = CRITICAL if state.wide.on else WARNING if state.narrow.on else CLEAR

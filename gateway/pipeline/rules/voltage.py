@@ -228,7 +228,10 @@ class VoltageRule:
 
     def _tell(self, at_ms: int, found: list[Finding]) -> None:
         """Report what has changed."""
-        state = self.state
+        state, un, mean_v = self.state, self.nominal_v, self.state.mean_v
+        mean_ok = mean_v is None or mean_v <= HIGH * un
+        self.over.calm = state.now_v <= self.swell_v if state.swell.on else mean_ok
+        self.under.calm = mean_v is None or mean_v >= LOW * un
         severity = CRITICAL if state.swell.on else WARNING if state.high.on else CLEAR
         lasted = state.swell.bad_ms if state.swell.on else WINDOW_MINUTES * MINUTE_MS
         if severity or state.over.severity:

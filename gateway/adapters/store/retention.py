@@ -1,0 +1,56 @@
+"""Retire raw readings segment by segment, on SQLite."""
+
+import sqlite3
+
+from gateway.adapters.store.database import Database
+from gateway.adapters.store.schema import SEGMENT_BITS
+
+
+class SqlRetentionStore:
+    """Satisfies `RetentionStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def newest_received_ms(self) -> int | None:
+        """Return when the newest reading was received."""
+        query = "SELECT received_ms FROM readings ORDER BY row DESC LIMIT 1"
+        row = await self._database.read(lambda db: db.execute(query).fetchone())
+        return None if row is None else int(row[0])
+
+    async def used_bytes(self) -> int:
+        """Return what the database takes, free pages not counted."""
+
+        def work(db: sqlite3.Connection) -> int:
+            size, pages, free = (
+                int(db.execute(f"PRAGMA {name}").fetchone()[0])
+                for name in ("page_size", "page_count", "freelist_count")
+            )
+            return size * (pages - free)
+
+        return await self._database.read(work)
+
+    async def retire(self, received_before_ms: int | None, most_segments: int) -> int:
+        """Delete the oldest segments that are closed, judged, and old enough."""
+        return await self._database.write(lambda db: _retire(db, received_before_ms, most_segments))
+
+
+def _retire(db: sqlite3.Connection, before_ms: int | None, most: int) -> int:
+    judged = db.execute("SELECT min(row) FROM judged").fetchone()[0] or 0
+    waiting = db.execute("SELECT min(first_row) FROM unplaced").fetchone()[0]
+    limit = judged if waiting is None else min(judged, waiting - 1)
+    gone = 0
+    while gone < most:
+        oldest = db.execute("SELECT min(segment) FROM segments").fetchone()[0]
+        if oldest is None:
+            break
+        first, after = oldest << SEGMENT_BITS, (oldest + 1) << SEGMENT_BITS
+        newest = db.execute(
+            "SELECT max(received_ms) FROM readings WHERE row >= ? AND row < ?", (first, after)
+        ).fetchone()[0]
+        if after - 1 > limit or (before_ms is not None and (newest or 0) >= before_ms):
+            break
+        db.execute("DELETE FROM readings WHERE row >= ? AND row < ?", (first, after))
+        db.execute("DELETE FROM segments WHERE segment = ?", (oldest,))
+        gone += 1
+    return gone

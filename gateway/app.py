@@ -1,0 +1,198 @@
+"""The one place that knows every part: builds the gateway and runs its services."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from gateway import __version__
+from gateway.adapters import systemd
+from gateway.adapters.clock import SystemClock
+from gateway.adapters.control import ControlServer
+from gateway.adapters.mqtt import BrokerSession
+from gateway.adapters.passwords import Argon2Passwords
+from gateway.adapters.store.accounts import SqlAccounts
+from gateway.adapters.store.database import Database
+from gateway.adapters.store.deriving import SqlDeriveStore
+from gateway.adapters.store.health import HealthCheck
+from gateway.adapters.store.intake_store import SqlIntakeStore
+from gateway.adapters.store.meters import SqlMeterStore
+from gateway.adapters.store.placing import SqlPlacingStore
+from gateway.adapters.store.retention import SqlRetentionStore
+from gateway.adapters.store.views import SqlViews
+from gateway.services.accounts import Accounts
+from gateway.services.alert_desk import Listener
+from gateway.services.batches import Batch
+from gateway.services.deriving import Deriver
+from gateway.services.events import EventDesk
+from gateway.services.intake import Deliver, Hooks, Intake
+from gateway.services.operations import Operations
+from gateway.services.placing import Placing
+from gateway.services.planner import PlanRules
+from gateway.services.retention import Retention
+from gateway.services.views import RuntimeView
+from gateway.services.watching import Watching
+from gateway.settings import Settings
+from gateway.supervise import Board, Stage, run_stages
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Parts:
+    """The gateway's parts, wired; also what the command line uses while no daemon runs."""
+
+    settings: Settings
+    database: Database
+    clock: SystemClock
+    board: Board
+    intake: Intake
+    deriver: Deriver
+    accounts: Accounts
+    operations: Operations
+    watching: Watching
+    started_s: float
+
+    async def load(self) -> None:
+        """Read what the operations need, for use without the services."""
+        await self.intake.load()
+        await self.deriver.load()
+
+    def runtime(self) -> RuntimeView:
+        """Return what only the running process knows."""
+        return RuntimeView(
+            __version__,
+            time.monotonic() - self.started_s,
+            self.board.services,
+            self.intake.backlog,
+            self.clock.trusted(),
+        )
+
+    def unready(self) -> Mapping[str, str]:
+        """Return why each service that is not ready is not."""
+        late = {
+            name: health.error or health.state
+            for name, health in self.board.services.items()
+            if health.state != "running"
+        }
+        if not self.intake.connected:
+            late["intake"] = self.board.of("intake").error or "not connected to the broker"
+        if not self.deriver.loaded.is_set():
+            late.setdefault("judging", "loading")
+        return late
+
+
+def build(settings: Settings, database: Database) -> Parts:
+    """Wire the parts; nothing runs yet."""
+    clock = SystemClock(settings.clock)
+    zone = settings.site.zone
+    board = Board()
+    deriver = Deriver(SqlDeriveStore(database, zone), settings.detect, zone)
+    watching = Watching(deriver, clock)
+    events = EventDesk(deriver)
+
+    def committed(_: Batch) -> None:
+        deriver.notify()
+
+    def connect(deliver: Deliver) -> BrokerSession:
+        return BrokerSession(settings.mqtt, f"wattwarden-{settings.site.id}", deliver)
+
+    rules = PlanRules(settings.meters.auto_register, settings.detect.nominal_voltage)
+    hooks = Hooks(committed, watching.heard, events.take, watching.refused)
+    intake = Intake(SqlIntakeStore(database), connect, rules, clock, hooks)
+    watching.ledger = lambda: intake.ledger
+    accounts = Accounts(SqlAccounts(database), Argon2Passwords())
+    operations = Operations(accounts, intake, deriver, SqlMeterStore(database), clock)
+    return Parts(
+        settings, database, clock, board, intake, deriver, accounts, operations, watching,
+        time.monotonic(),
+    )  # fmt: skip
+
+
+def _stages(parts: Parts) -> list[Stage]:
+    """Return the services in the order in which they are stopped."""
+    settings, database = parts.settings, parts.database
+    placing = Placing(
+        SqlPlacingStore(database), lambda: parts.intake.ledger, parts.clock, parts.deriver.release
+    )
+    retention = Retention(
+        SqlRetentionStore(database), parts.clock, settings.storage.raw_days,
+        settings.storage.max_bytes,
+    )  # fmt: skip
+    control = ControlServer(database.path, parts.operations.call)
+    stages = [
+        Stage("control", control.run),
+        Stage("intake", parts.intake.run, parts.intake.drain),
+        Stage("watching", parts.watching.run),
+        Stage("placing", placing.run),
+        Stage("retention", retention.run),
+        Stage("health", HealthCheck(database, parts.deriver, parts.clock).run),
+        Stage("judging", parts.deriver.run, parts.deriver.drain),
+        Stage("watchdog", systemd.watchdog),
+    ]
+    if settings.web.enabled:
+        stages.insert(0, _web_stage(parts))
+    return stages
+
+
+def _web_stage(parts: Parts) -> Stage:
+    # Imported here: a gateway without web does not pay for it.
+    from gateway.adapters.metrics import registry_of  # noqa: PLC0415
+    from gateway.web.app import create_app  # noqa: PLC0415
+    from gateway.web.deps import WebDeps  # noqa: PLC0415
+    from gateway.web.server import WebServer  # noqa: PLC0415
+
+    web = parts.settings.web
+    views = SqlViews(
+        parts.database, max_bytes=parts.settings.storage.max_bytes, latest=parts.deriver.latest.get
+    )
+    registry = registry_of(parts.intake, parts.deriver, parts.board, parts.clock.trusted)
+    deps = WebDeps(
+        parts.accounts, views, parts.operations, parts.runtime, parts.unready, registry,
+        bound_host=web.host,
+    )  # fmt: skip
+    server = WebServer(create_app(deps), web.host, web.port)
+    return Stage("web", server.run, server.stop)
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Parts]:
+    """Open the database and wire the parts; close everything at the end."""
+    database = await asyncio.to_thread(Database, settings.storage.path)
+    try:
+        yield build(settings, database)
+    finally:
+        await asyncio.to_thread(database.close)
+
+
+async def run_gateway(
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    listener: Listener | None = None,
+    started: Callable[[Parts], None] | None = None,
+) -> None:
+    """Run the gateway until `stop` is set, then end in order within 5 s.
+
+    `listener` is told of every alert that changes, `started` once all services run.
+    Raises ConfigError when the settings cannot work, and whatever crashed a service.
+    """
+    async with AsyncExitStack() as stack:
+        if settings.mqtt.embedded:
+            from gateway.adapters.broker import embedded  # noqa: PLC0415 - only for trying out
+
+            await stack.enter_async_context(embedded(settings.mqtt))
+        parts = await stack.enter_async_context(opened(settings))
+        parts.deriver.desk.listener = listener
+        log.info("starting", version=__version__, database=str(settings.storage.path))
+        systemd.notify("READY=1", f"STATUS=wattwarden {__version__}")
+        if started is not None:
+            started(parts)
+        try:
+            await run_stages(stop, _stages(parts), parts.board)
+        finally:
+            systemd.notify("STOPPING=1")
+    log.info("stopped")

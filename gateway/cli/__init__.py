@@ -1,0 +1,68 @@
+"""The command line `wattwarden`: every command is thin and imported only when it is called."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from gateway import __version__
+from gateway.domain.errors import BadInputError, ConfigError, GatewayError, NotFoundError
+
+COMMANDS = {
+    "run": "gateway.cli.run:run",
+    "demo": "gateway.cli.demo:demo",
+    "check-config": "gateway.cli.run:check_config",
+    "doctor": "gateway.cli.doctor:doctor",
+    "replay": "gateway.cli.replay:replay",
+    "export": "gateway.cli.export:export",
+    "alerts": "gateway.cli.alerts:alerts",
+    "meters": "gateway.cli.meters:meters",
+    "users": "gateway.cli.users:users",
+    "backup": "gateway.cli.backup:backup",
+    "restore": "gateway.cli.backup:restore",
+}
+FAILED, WRONG_USE = 1, 2
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when it is needed, so that --help stays quick on a Pi."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's shape
+        """Return the commands in the order in which people meet them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Return a command, None when there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, package_name="wattwarden")
+def cli() -> None:
+    """Wattwarden: a home's energy gateway.
+
+    Meters measure, this gateway stores every reading exactly once, judges it and raises alerts.
+    Try it with: wattwarden demo
+    """
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line. Exit status: 0 done, 1 failed, 2 wrong usage or configuration."""
+    try:
+        cli.main(args=None if args is None else list(args), prog_name="wattwarden")
+    except NotFoundError as error:
+        _end(error, FAILED)
+    except (ConfigError, BadInputError) as error:
+        _end(error, WRONG_USE)
+    except GatewayError as error:
+        _end(error, FAILED)
+
+
+def _end(error: Exception, status: int) -> None:
+    click.echo(f"wattwarden: {error}", err=True)
+    sys.exit(status)

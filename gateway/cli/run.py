@@ -1,0 +1,34 @@
+"""`wattwarden run` and `wattwarden check-config`."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from gateway import logs
+from gateway.cli.options import config_option
+from gateway.settings import Settings
+
+
+@click.command()
+@config_option
+def run(config: Path) -> None:
+    """Run the gateway until it is told to stop (SIGTERM or Ctrl-C)."""
+    settings = Settings.load(config)
+    logs.configure(settings.log.level)
+    asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    # Imported here so that check-config answers at once.
+    from gateway.app import run_gateway  # noqa: PLC0415
+    from gateway.supervise import stop_on_signals  # noqa: PLC0415
+
+    await run_gateway(settings, stop_on_signals())
+
+
+@click.command("check-config")
+@config_option
+def check_config(config: Path) -> None:
+    """Check the settings file and print what would be used."""
+    click.echo(Settings.load(config).model_dump_json(indent=2))
