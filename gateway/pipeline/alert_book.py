@@ -70,11 +70,12 @@ class AlertBook:
         `now_ms` only ends a snooze. A condition that is `historic` opens an alert that is no news.
         """
         alert = self._open.get(finding.key)
+        if not finding.active:
+            self._quiet.pop(finding.key, None)
         if alert is None:
             return self._open_one(finding, historic=historic) if finding.active else None
         if finding.active:
             return self._renew(alert, finding, now_ms)
-        self._quiet.pop(finding.key, None)
         at_ms = max(finding.at_ms, alert.updated_ms)
         said = finding.detail or finding.title or "the condition has cleared"
         return self._close(alert, HistoryEntry(at_ms, SYSTEM, f"resolved: {said}"))

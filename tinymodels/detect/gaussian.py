@@ -24,8 +24,12 @@ from tinymodels.detect.limit import choose_limit
 VERSION = 1
 LEAST_DAYS = 7
 LEAST_PART = 0.7  # of the quarters of those days
-FOLDS = 4
+FOLDS = 7  # days of the shortest fit
 MEAN_SHRINK = 2.0  # ridge on the time-of-day terms, in quarters' worth of evidence
+# Two days say little of what weekends are like: their term counts as one more ordinary day.
+WEEKEND_SHRINK = 96.0
+# A day's mean has one independent value a day: fewer than this give no spread of it.
+LEAST_DAYS_OF_DAY = 21
 SCALE_SHRINK = 50.0
 SCALE_BOUND = math.log(4)  # the spread of an hour is within a factor 4 of the day's
 CORRELATION_SHRINK = 0.1
@@ -154,7 +158,7 @@ def fit(rows: Sequence[Quarter], options: Options) -> GaussianModel:
     """
     starts, values = featurise(rows)
     _check_enough(starts)
-    names = _usable(values, options)
+    names = _usable(values, options, starts[-1] - starts[0])
     values = values[:, [NAMES.index(name) for name in names]]
     basis = clock_basis(starts, options.zone)
     floors = np.array([FLOORS[name] for name in names])
@@ -190,12 +194,14 @@ def _check_enough(starts: Sequence[int]) -> None:
         raise FitRefusedError(msg)
 
 
-def _usable(values: Floats, options: Options) -> list[str]:
+def _usable(values: Floats, options: Options, length_ms: int) -> list[str]:
     """Return the features that are mostly known and vary; power must be among them."""
     names = []
     for column, name in zip(values.T, NAMES, strict=True):
         known = column[np.isfinite(column)]
         if name == "voltage" and not options.voltage:
+            continue
+        if name == "day" and length_ms < LEAST_DAYS_OF_DAY * DAY_MS:
             continue
         if known.size >= values.shape[0] / 2 and known.std() > FLOORS[name] / 10:
             names.append(name)
@@ -261,6 +267,7 @@ def _ridge(basis: Floats, target: Floats, shrink: float) -> Floats:
     """Return least-squares coefficients, all but the constant drawn towards zero."""
     penalty = shrink * np.eye(basis.shape[1])
     penalty[0, 0] = 1e-9
+    penalty[1, 1] = WEEKEND_SHRINK
     normal: Floats = basis.T @ basis + penalty
     moment: Floats = basis.T @ target
     result: Floats = np.asarray(np.linalg.solve(normal, moment), dtype=np.float64)
