@@ -9,17 +9,11 @@ from pathlib import Path
 import click
 
 from gateway.cli.call import invoke
+from gateway.cli.options import config_option, json_option
 from gateway.domain.errors import BadInputError
 from gateway.services.accounts import SHORTEST_PASSWORD, UserRole
-from gateway.settings import DEFAULT_CONFIG, Settings
+from gateway.settings import Settings
 
-config_option = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default=DEFAULT_CONFIG,
-    show_default=True,
-    help="The settings file.",
-)
 password_option = click.option(
     "--password-file",
     type=click.Path(path_type=Path),
@@ -77,7 +71,7 @@ def remove(name: str, config: Path, *, yes: bool) -> None:
 
 
 @users.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @config_option
 def list_users(config: Path, *, as_json: bool) -> None:
     """List the people who may log in."""

@@ -1,0 +1,151 @@
+"""An app over in-memory ports, with one person per role and clocks that tests turn."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+import httpx
+from prometheus_client import CollectorRegistry, Counter
+
+from gateway.adapters.memory_accounts import MemoryAccounts
+from gateway.adapters.memory_views import MemoryViews
+from gateway.adapters.passwords import Argon2Passwords
+from gateway.domain.alerts import Alert, AlertKind, AlertState, HistoryEntry, Severity
+from gateway.domain.errors import NotFoundError
+from gateway.domain.meters import ChannelInfo, MeterInfo, Role
+from gateway.domain.readings import Channel, Stored
+from gateway.services.accounts import Accounts
+from gateway.services.lockout import Lockout
+from gateway.services.views import AlertView, MeterView, RuntimeView
+from gateway.supervise import Health
+from gateway.web.app import create_app
+from gateway.web.deps import WebDeps
+
+PASSWORD = "correct horse battery staple"
+NOW_MS = 1_763_760_000_000
+
+
+def alert_view(
+    alert_id: str = "a1", *, opened_ms: int = NOW_MS, meter: str = "kitchen"
+) -> AlertView:
+    alert = Alert(
+        id=alert_id,
+        key=(meter, "", AlertKind.OVER_VOLTAGE),
+        severity=Severity.CRITICAL,
+        state=AlertState.OPEN,
+        opened_ms=opened_ms,
+        updated_ms=opened_ms + 1000,
+        resolved_ms=None,
+        count=3,
+        title="Voltage too high",
+        detail="268.1 V for 3 s, above 264.5 V.",
+        evidence={"voltage_v": 268.1, "limit_v": 264.5},
+    )
+    return AlertView(alert, [HistoryEntry(opened_ms, "system", "opened")])
+
+
+def meter_view(meter: str = "kitchen") -> MeterView:
+    grid = Channel(i=4.3, p=871.2, wh_in=120.5, wh_out=0.0, q=-120.4)
+    last = Stored(
+        row=9, meter=meter, boot=1, seq=8, n=1, up_ms=9000, t_ms=NOW_MS, at_ms=NOW_MS,
+        received_ms=NOW_MS, dt_ms=1000, marks=0, v=230.4, f=49.98, ch={"grid": grid},
+        flags=("clip",),
+    )  # fmt: skip
+    channels = {"grid": ChannelInfo("grid", Role.GRID, 30.0)}
+    info = MeterInfo(meter, label="Kitchen", registered_ms=NOW_MS, channels=channels)
+    return MeterView(info, online=True, state_ms=NOW_MS, fw="1.2.0", model=7, cal=3, last=last)
+
+
+@dataclass
+class FakeOperations:
+    """Keeps what was called; acknowledging and labelling take effect in the views."""
+
+    views: MemoryViews
+    calls: list[tuple[str, dict[str, object], str]] = field(default_factory=list)
+    error: Exception | None = None
+
+    async def call(self, name: str, args: dict[str, object], who: str) -> dict[str, object]:
+        if self.error is not None:
+            raise self.error
+        key = str(args["id"])
+        if key not in self.views.alerts and key not in self.views.meters:
+            msg = f"no {key}"
+            raise NotFoundError(msg)
+        self.calls.append((name, args, who))
+        if name == "alerts.acknowledge":
+            view = self.views.alerts[key]
+            alert = replace(view.alert, state=AlertState.ACKNOWLEDGED)
+            history = [*view.history, HistoryEntry(NOW_MS, who, "acknowledged")]
+            self.views.alerts[key] = AlertView(alert, history)
+        if name == "meters.update":
+            meter = self.views.meters[key]
+            info = replace(meter.info, label=str(args.get("label", meter.info.label)))
+            self.views.meters[key] = replace(meter, info=info)
+        return {}
+
+
+class Rig:
+    """One app; `now_ms` and `now_s` are its clocks, `unready` its readiness."""
+
+    def __init__(self, *, hash_kib: int = 8) -> None:
+        self.now_ms = NOW_MS
+        self.now_s = 0.0
+        self.unready: dict[str, str] = {}
+        self.store = MemoryAccounts()
+        self.passwords = Argon2Passwords(memory_kib=hash_kib, passes=1)
+        self.accounts = Accounts(
+            self.store,
+            self.passwords,
+            now_ms=lambda: self.now_ms,
+            lockout=Lockout(lambda: self.now_s),
+        )
+        self.views = MemoryViews(
+            meters={"kitchen": meter_view()}, alerts={"a1": alert_view()}, dead_letters={"json": 2}
+        )
+        self.operations = FakeOperations(self.views)
+        self.registry = CollectorRegistry()
+        Counter("wattwarden_readings", "Readings.", registry=self.registry).inc(3)
+        self.app = create_app(self.deps())
+
+    def deps(self) -> WebDeps:
+        health = {"mqtt": Health("running")}
+        return WebDeps(
+            accounts=self.accounts,
+            views=self.views,
+            operations=self.operations,
+            runtime=lambda: RuntimeView("1.0", 12.5, health, 4, clock_trusted=True),
+            unready=lambda: self.unready,
+            registry=self.registry,
+            allowed_hosts=("gateway.example", "*.home.arpa"),
+        )
+
+    async def add_people(self) -> None:
+        for name, role in (("ada", "admin"), ("otto", "operator"), ("vera", "viewer")):
+            await self.accounts.add(name, role, PASSWORD, "test")
+
+    def client(self, *, address: str = "127.0.0.1", scheme: str = "http") -> httpx.AsyncClient:
+        """Give a client that calls the app from an address, without a network."""
+        transport = httpx.ASGITransport(
+            app=self.app, client=(address, 50_000), raise_app_exceptions=False
+        )
+        return httpx.AsyncClient(transport=transport, base_url=f"{scheme}://127.0.0.1:8080")
+
+    @asynccontextmanager
+    async def login(self, name: str = "ada", **where: str) -> AsyncIterator[httpx.AsyncClient]:
+        """Give a client with a session of its own."""
+        async with self.client(**where) as client:
+            body = {"username": name, "password": PASSWORD}
+            (await client.post("/api/v1/auth/login", json=body)).raise_for_status()
+            yield client
+
+
+def assert_problem(answer: httpx.Response, status: int) -> None:
+    """Fail unless this is an RFC 9457 problem that nobody may cache."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    body = answer.json()
+    assert body["status"] == status
+    assert body["title"]
+    assert body["detail"]
