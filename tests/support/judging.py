@@ -57,9 +57,7 @@ def reading(at_ms: int, dt_ms: int = 1000, **fields: object) -> Stored:
     return Stored(**(usual | fields))  # type: ignore[arg-type] # a test's own typing
 
 
-def stream(
-    start_ms: int, seconds: float, dt_ms: int = 1000, **fields: object
-) -> list[Stored]:
+def stream(start_ms: int, seconds: float, dt_ms: int = 1000, **fields: object) -> list[Stored]:
     """Return equal readings one after the other, the first window beginning at `start_ms`."""
     count = round(seconds * 1000 / dt_ms)
     return [reading(start_ms + (k + 1) * dt_ms, dt_ms, **fields) for k in range(count)]

@@ -23,7 +23,7 @@ def consumption(found: list[Finding]) -> list[Finding]:
 
 
 def day_of(date: str, power_w: float, *, registers: bool, days: float = 1) -> list[Stored]:
-    """A local day of steady import in minutes, ended by the next local midnight."""
+    """Return a local day of steady import in minutes, ended by the next local midnight."""
     start_ms = local_ms(f"{date}T00:00")
     end = datetime.fromisoformat(f"{date}T00:00") + timedelta(days=days)
     end_ms = round(end.replace(tzinfo=LISBON).timestamp() * 1000)

@@ -47,9 +47,7 @@ def test_a_supply_that_comes_and_goes_is_one_outage() -> None:
         (46.9, 10, Severity.CRITICAL),
     ],
 )
-def test_frequency_outside_en_50160(
-    frequency_hz: float, seconds: int, severity: Severity
-) -> None:
+def test_frequency_outside_en_50160(frequency_hz: float, seconds: int, severity: Severity) -> None:
     judge = judge_for()
     assert findings(judge, stream(NOON_MS, seconds - 10, f=frequency_hz)) == []
     rest = stream(NOON_MS + (seconds - 10) * 1000, 10, f=frequency_hz)

@@ -123,9 +123,7 @@ def test_flapping_round_the_swell_limit_opens_at_most_one_alert_and_clears_once(
     judge = judge_for()
     readings = [reading(NOON_MS + k * 1000, v=v) for k, v in enumerate(volts, 1)]
     end_ms = readings[-1].at_ms
-    found = of_kind(
-        AlertKind.OVER_VOLTAGE, findings(judge, readings + stream(end_ms, 1800))
-    )
+    found = of_kind(AlertKind.OVER_VOLTAGE, findings(judge, readings + stream(end_ms, 1800)))
     active = [finding.active for finding in found]
     assert active.count(False) <= 1
     assert not active or (active[0] and not active[-1])
