@@ -51,9 +51,6 @@ class MqttSettings(Section):
     password_file: Path | None = None
     ca_file: Path | None = None
     embedded: bool = False
-    # What the broker may have in flight to us: the product of rate and (linger + commit)
-    # must stay below it, or a right limit throttles (docs/performance.md).
-    receive_maximum: int = Field(default=2000, ge=20, le=65535)
 
 
 class StorageSettings(Section):
@@ -175,7 +172,9 @@ def read_secret(path: Path, *, key: str) -> str:
         msg = f"{key}: {path} cannot be read: {error}"
         raise ConfigError(msg) from error
     # systemd hands credentials out through an ACL, which shows as group-readable.
-    group = 0 if path.is_relative_to(os.environ.get("CREDENTIALS_DIRECTORY", "\0")) else stat.S_IRWXG
+    group = (
+        0 if path.is_relative_to(os.environ.get("CREDENTIALS_DIRECTORY", "\0")) else stat.S_IRWXG
+    )
     if mode & (group | stat.S_IRWXO):
         msg = f"{key}: {path} can be read by others; run: chmod 600 {path}"
         raise ConfigError(msg)

@@ -23,7 +23,10 @@ log = structlog.get_logger()
 BUSY_LINGER_S = 0.020
 QUIET_LINGER_S = 1.5
 BUSY_RATE_PER_S = 200.0
-HURRY_COUNT = 32  # so many waiting messages end a quiet linger
+BUSY_STEPS = 4
+# So many waiting messages end a quiet linger; below the 20 that brokers usually let be in
+# flight, or a backlog would begin with a long wait.
+HURRY_COUNT = 16
 ACK_CLOCKED_S = 0.050  # a meter that sends right after its ack is waiting for each one
 MAX_BATCH_MESSAGES = 1000
 MAX_BATCH_BYTES = 4_000_000
@@ -149,6 +152,7 @@ class Intake:
         self._rate_since_s = time.monotonic()
         self._rate_count = 0
         self._link: Link | None = None
+        self._uncommitted = 0  # messages handed to the writer
 
     async def load(self) -> None:
         """Read the ledger; must be called before anything is planned."""
@@ -168,7 +172,12 @@ class Intake:
         async with self._connect(self.deliver) as link:
             self._link = link
             self.connected = True
-            parts = (self._plan_forever(), self._finish_forever(), self._sweep_forever(), link.closed())
+            parts = (
+                self._plan_forever(),
+                self._finish_forever(),
+                self._sweep_forever(),
+                link.closed(),
+            )
             tasks = [asyncio.ensure_future(part) for part in parts]
             try:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -202,7 +211,7 @@ class Intake:
     @property
     def backlog(self) -> int:
         """Return how many messages have come and are not committed."""
-        return len(self._waiting) + sum(len(p.tokens) for p in self._commits._queue)  # noqa: SLF001
+        return len(self._waiting) + self._uncommitted
 
     # -- in -----------------------------------------------------------------------------------
 
@@ -217,7 +226,7 @@ class Intake:
             self._arrived.set()
             if self._is_ack_clocked(topic):
                 self._hurry.set()
-        elif count == HURRY_COUNT or count == MAX_BATCH_MESSAGES:
+        elif count in (HURRY_COUNT, MAX_BATCH_MESSAGES):
             self._hurry.set()
         if self._waiting_bytes > PAUSE_BYTES and not self._paused and self._link is not None:
             self._paused = True
@@ -243,14 +252,20 @@ class Intake:
     async def _linger(self) -> None:
         """Wait for company: a commit costs the card the same for one reading as for many."""
         self._measure_rate()
-        await asyncio.sleep(BUSY_LINGER_S if len(self._waiting) < MAX_BATCH_MESSAGES else 0)
         if self._rate < BUSY_RATE_PER_S and not self._hurry.is_set():
             try:
-                async with asyncio.timeout(QUIET_LINGER_S - BUSY_LINGER_S):
+                async with asyncio.timeout(QUIET_LINGER_S):
                     await self._hurry.wait()
             except TimeoutError:
-                pass
+                return
         self._hurry.clear()
+        for _ in range(BUSY_STEPS):
+            count = len(self._waiting)
+            if count >= MAX_BATCH_MESSAGES:
+                return
+            await asyncio.sleep(BUSY_LINGER_S / BUSY_STEPS)
+            if count >= HURRY_COUNT and len(self._waiting) == count:
+                return  # a broker that waits for our acknowledgements sends no more
 
     def _measure_rate(self) -> None:
         now_s = time.monotonic()
@@ -279,7 +294,9 @@ class Intake:
             parts = topic.split("/")
             meter_id, kind = parts[2], parts[3]
             if not self._states.is_meter_id(meter_id):
-                rejected = Rejected("invalid_meter", f"{meter_id!r:.80} is no meter id", payload[:4096])
+                rejected = Rejected(
+                    "invalid_meter", f"{meter_id!r:.80} is no meter id", payload[:4096]
+                )
                 planner.dead_letter(topic, rejected, received_ms, len(payload))
                 continue
             if kind == "readings":
@@ -309,6 +326,7 @@ class Intake:
         batch = self.planner.finish()
         self.counters.duplicates += batch.duplicates
         done = self._store.submit(batch)
+        self._uncommitted += len(tokens)
         await self._commits.put(_Pending(batch, tokens, done))
         if self.planner.refused:
             self._hooks.refused(self.planner.refused)
@@ -335,6 +353,7 @@ class Intake:
                 msg = f"readings could not be stored, none was acknowledged: {error}"
                 raise TransientError(msg) from error
             finally:
+                self._uncommitted -= len(pending.tokens)
                 self._commits.task_done()
             self._answer(pending)
 
