@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.adapters.passwords import LONGEST_QUEUE, MEMORY_KIB, Argon2Passwords
+from gateway.adapters.passwords import LONGEST_QUEUE, MEMORY_KIB, PASSES, Argon2Passwords
 from gateway.domain.errors import StorageError
 from gateway.services.accounts import BusyError
 
@@ -19,12 +19,12 @@ def passwords() -> Iterator[Argon2Passwords]:
 
 async def test_hashes_tell_right_from_wrong(passwords: Argon2Passwords) -> None:
     hashed = await passwords.hash("pässwörd 🔑")
-    assert hashed.startswith(f"$argon2id$v=19$m={MEMORY_KIB},t=2,p=1$")
+    assert hashed.startswith(f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p=1$")
     assert hashed != await passwords.hash("pässwörd 🔑")
     assert await passwords.verify("pässwörd 🔑", hashed)
     assert not await passwords.verify("passwort", hashed)
     assert not passwords.outdated(hashed)
-    assert Argon2Passwords(passes=3).outdated(hashed)
+    assert Argon2Passwords(passes=PASSES + 1).outdated(hashed)
 
 
 async def test_nobody_takes_as_long_and_never_matches(passwords: Argon2Passwords) -> None:

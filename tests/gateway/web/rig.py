@@ -87,12 +87,12 @@ class FakeOperations:
 class Rig:
     """One app; `now_ms` and `now_s` are its clocks, `unready` its readiness."""
 
-    def __init__(self, *, hash_kib: int = 8) -> None:
+    def __init__(self, *, hash_kib: int = 8, passes: int = 1) -> None:
         self.now_ms = NOW_MS
         self.now_s = 0.0
         self.unready: dict[str, str] = {}
         self.store = MemoryAccounts()
-        self.passwords = Argon2Passwords(memory_kib=hash_kib, passes=1)
+        self.passwords = Argon2Passwords(memory_kib=hash_kib, passes=passes)
         self.accounts = Accounts(
             self.store,
             self.passwords,

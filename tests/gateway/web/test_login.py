@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import pytest
 
-from gateway.adapters.passwords import MEMORY_KIB
+from gateway.adapters.passwords import MEMORY_KIB, PASSES
 from gateway.services.accounts import IDLE_LIMIT_MS, SESSION_LIMIT_MS
 from gateway.web.deps import COOKIE
 from tests.gateway.web.rig import PASSWORD, Rig, assert_problem
@@ -138,7 +138,7 @@ async def test_parallel_guesses_count_too(rig: Rig) -> None:
 
 
 async def test_a_flood_of_logins_is_refused_not_queued() -> None:
-    rig = Rig(hash_kib=MEMORY_KIB)
+    rig = Rig(hash_kib=MEMORY_KIB, passes=PASSES)
     async with rig.client() as client:
         tries = [try_login(client, name=f"n{n}") for n in range(25)]
         answers = await asyncio.gather(*tries)
