@@ -70,6 +70,10 @@ class Means(Struct, array_like=True):
             return None
         return sum(volt_ms for volt_ms, _ in self.ring) / covered_ms
 
+    def newest(self) -> float:
+        """Return the mean of the newest closed minute that has values (there is one)."""
+        return next(volt_ms / ms for volt_ms, ms in reversed(self.ring) if ms)
+
     def _advance(self, minute: int) -> None:
         """Close the open minute and those skipped, up to `minute`."""
         if self.minute >= 0:
@@ -221,10 +225,14 @@ class VoltageRule:
         mean_v = state.mean_v = state.means.mean()
         if mean_v is None:
             return
-        part = mean_v / un
-        state.high.step(_beyond(part - HIGH), MINUTE_MS, MEAN_HOLD)
-        state.low.step(_beyond(LOW - part), MINUTE_MS, MEAN_HOLD)
-        state.very_low.step(_beyond(VERY_LOW - part), MINUTE_MS, MEAN_HOLD)
+        part, last = mean_v / un, state.means.newest() / un
+        # What is over already raises nothing: a mean that is known only now, because earlier
+        # minutes were missing, must not open a second alert for a swell that has cleared.
+        high = min(_beyond(part - HIGH), BAD if last > HIGH else BETWEEN)
+        low = BAD if last < LOW else BETWEEN
+        state.high.step(high, MINUTE_MS, MEAN_HOLD)
+        state.low.step(min(_beyond(LOW - part), low), MINUTE_MS, MEAN_HOLD)
+        state.very_low.step(min(_beyond(VERY_LOW - part), low), MINUTE_MS, MEAN_HOLD)
 
     def _tell(self, at_ms: int, found: list[Finding]) -> None:
         """Report what has changed."""
