@@ -87,17 +87,18 @@ class ChannelRules:
             voltage_v = moment.reading.v
         else:
             self._judge_voltage(voltage_v, moment, found)
-        if channel.i is not None:
-            news = self.current.step(channel.i, moment)
+        current_a = channel.i
+        if current_a is not None:
+            news = self.current.step(current_a, moment)
             if news is not None:
                 found.append(news)
-        if voltage_v is not None:
-            news = self.factor.step(channel, voltage_v, moment)
-            if news is not None:
-                found.append(news)
-            news = self.frozen.step(channel, voltage_v, moment)
-            if news is not None:
-                found.append(news)
+            if voltage_v is not None:
+                news = self.factor.step(channel, voltage_v, moment)
+                if news is not None:
+                    found.append(news)
+                news = self.frozen.step(channel, voltage_v, moment)
+                if news is not None:
+                    found.append(news)
         if channel.p is not None:
             news = self.direction.step(channel.p, generated_w, moment)
             if news is not None:

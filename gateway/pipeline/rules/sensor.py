@@ -144,9 +144,11 @@ class FrozenRule(Rule):
             return None
         if power_w != state.power_w or current_a != state.current_a:
             state.current_a, state.power_w = current_a, power_w
-            state.low_v = state.high_v = voltage_v
-            state.ms = state.readings = 0
+            if state.readings:
+                state.ms = state.readings = 0
             return self.tell(state.edge, CLEAR, moment.at_ms) if state.edge.severity else None
+        if not state.readings:
+            state.low_v = state.high_v = voltage_v
         if current_a < LEAST_A or abs(power_w) < LEAST_W:
             return None
         state.ms += moment.span_ms
