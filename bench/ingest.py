@@ -14,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
+
 from bench import bare
 from bench.common import (
     MEGABYTE,
@@ -28,7 +30,7 @@ from bench.common import (
     progress,
     work_directory,
 )
-from bench.latency import measure
+from bench.latency import WARM_UP_S, measure
 from bench.load import METERS, AckWatcher, payload, publish_backlog
 from tests.support.daemon import Daemon
 from tests.support.mosquitto import Mosquitto
@@ -41,6 +43,7 @@ LIMITS = (
 )
 BACKLOG = 20_000
 RATES = (50, 500)
+AT_REST_S = 1.5
 OWN_CLIENTS = ("bench-publisher", "bench-watcher", "bench-latency")
 
 
@@ -95,16 +98,37 @@ def run_product(place: Path, broker: Mosquitto, total: int) -> Figures:
         started = subscriber_connected_at(broker, began)
         cpu = cpu_seconds(daemon.process)
         daemon.wait_ready()
+        rested = wait_at_rest(daemon.process)
+        whole_cpu = cpu_seconds(daemon.process)
         peak = peak_rss_mb(daemon.process.pid)
     finally:
         watcher.close()
         daemon.__exit__()
+    idle = start_cpu(place, broker)
     return {
         "readings_per_s": total / (watcher.ended_at - started),
-        "cpu_s_per_10k": (cpu - start_cpu(place, broker)) / total * 10_000,
+        "readings_per_s_judged": total / (rested - started),
+        "cpu_s_per_10k_acked": (cpu - idle) / total * 10_000,
+        "cpu_s_per_10k": (whole_cpu - idle) / total * 10_000,
         "peak_rss_mb": peak,
         "acks": watcher.acks,
     }
+
+
+def wait_at_rest(process: psutil.Process, *, within_s: float = 120.0) -> float:
+    """Return when (monotonic s) a process had nothing left to do: judging follows intake."""
+    deadline = time.monotonic() + within_s
+    busy_until, used = time.monotonic(), cpu_seconds(process)
+    while time.monotonic() - busy_until < AT_REST_S:
+        if time.monotonic() > deadline:
+            msg = f"still busy after {within_s} s"
+            raise RuntimeError(msg)
+        time.sleep(0.25)
+        now = cpu_seconds(process)
+        if now - used > 0.05:  # a fifth of a core
+            busy_until = time.monotonic()
+        used = now
+    return busy_until
 
 
 def start_cpu(place: Path, broker: Mosquitto) -> float:
@@ -131,13 +155,17 @@ def run_latency(place: Path, broker: Mosquitto, rate: int, seconds: float) -> Fi
     """Measure publish → committed and acknowledged at a steady rate."""
     with Daemon(place / f"latency{rate}", mqtt_port=broker.port) as daemon:
         before = cpu_seconds(daemon.process)
+        written = daemon.process.io_counters().write_bytes
         outcome = measure(broker.port, rate, seconds)
         used = cpu_seconds(daemon.process) - before
+        written = daemon.process.io_counters().write_bytes - written
+    count = len(outcome.latencies_ms) * (seconds + WARM_UP_S) / seconds
     return {
         f"latency_{rate}_p50_ms": percentile(outcome.latencies_ms, 0.5),
         f"latency_{rate}_p99_ms": percentile(outcome.latencies_ms, 0.99),
         f"latency_{rate}_unanswered": outcome.unanswered,
-        f"latency_{rate}_cpu_percent": used / seconds * 100,
+        f"latency_{rate}_cpu_percent": used / (seconds + WARM_UP_S) * 100,
+        f"latency_{rate}_written_bytes_per_reading": written / count,  # the SD card's wear
     }
 
 
