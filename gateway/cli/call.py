@@ -5,8 +5,8 @@ import getpass
 import os
 import time
 
+from gateway import logs
 from gateway.adapters.control import call_daemon
-from gateway.app import opened
 from gateway.domain.errors import AlreadyRunningError
 from gateway.settings import Settings
 
@@ -29,6 +29,10 @@ def invoke(settings: Settings, name: str, args: dict[str, object]) -> dict[str, 
 
 
 async def _directly(settings: Settings, name: str, args: dict[str, object]) -> dict[str, object]:
+    # Imported here: a running daemon answers before all its parts could be imported.
+    from gateway.app import opened  # noqa: PLC0415
+
+    logs.configure("warning")  # stdout is the command's own
     async with opened(settings) as parts:
         await parts.load()
         return await parts.operations.call(name, args, _user())
