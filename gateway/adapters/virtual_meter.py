@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import random
+import socket
 import ssl
 import time
 from collections import deque
@@ -99,8 +100,8 @@ class VirtualMeter:
         number: int = 1,
         username: str | None = None,
         password: str | None = None,
-        window: int = 64,
-        capacity: int = 256,
+        window: int = 256,
+        capacity: int = 512,
         clock: Clock | None = None,
     ) -> None:
         self.meter = meter
@@ -218,6 +219,8 @@ class VirtualMeter:
             clean_session=True,
             keepalive=KEEPALIVE_S,
             max_inflight_messages=2 * self._window + 16,
+            # Small messages must not wait for the answer to the one before (Nagle).
+            socket_options=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
             tls_context=_tls(self._settings),
             will=aiomqtt.Will(self._topic("state"), OFFLINE, qos=1, retain=True),
         )
