@@ -1,0 +1,91 @@
+"""What the doctor reads in the database, on one read-only snapshot."""
+
+import sqlite3
+import time
+from pathlib import Path
+
+from gateway.adapters.store.capacity import daily_bytes
+from gateway.adapters.store.inventory import newest_reading
+from gateway.adapters.store.readonly import snapshot
+from gateway.adapters.store.views import count_unjudged
+from gateway.domain.readings import Mark, Stored
+from gateway.services.doctor_facts import DatabaseFacts, MeterFacts
+
+QUICK_CHECK_S = 20.0
+OPCODES_A_LOOK = 20_000
+NOT_KEPT = Mark.ANCHORED | Mark.NEIGHBOURED
+
+
+def read_facts(path: Path, *, room: int, now_ms: int, full: bool) -> DatabaseFacts:
+    """Read everything the doctor asks; `room` is how many bytes the database may still grow.
+
+    `full` runs integrity_check to its end, else quick_check for 20 s at most. Raises as
+    `snapshot`.
+    """
+    damage = _damage(path, full=full)
+    with snapshot(path) as db:
+        growth = daily_bytes(db, now_ms)
+        last_dead = db.execute("SELECT max(received_ms) FROM dead_letters").fetchone()[0]
+        return DatabaseFacts(
+            schema=int(db.execute("PRAGMA user_version").fetchone()[0]),
+            damage=damage,
+            full_check=full,
+            marked_open=db.execute("SELECT 1 FROM meta WHERE key = 'open'").fetchone() is not None,
+            mode=path.stat().st_mode,
+            offline_days=None if not growth else room / growth,
+            unjudged=count_unjudged(db),
+            unplaced_boots=int(db.execute("SELECT count(*) FROM unplaced").fetchone()[0]),
+            dead=dict(db.execute("SELECT reason, count FROM dead_letter_counts")),
+            last_dead_ms=last_dead,
+            meters=_meters(db),
+        )
+
+
+def _damage(path: Path, *, full: bool) -> str | None:
+    """Return what SQLite finds wrong, "" for nothing, None when the time was over."""
+    deadline_s = time.monotonic() + QUICK_CHECK_S
+    with snapshot(path) as db:
+        if not full:
+            db.set_progress_handler(lambda: time.monotonic() > deadline_s, OPCODES_A_LOOK)
+        try:
+            query = "PRAGMA integrity_check(1)" if full else "PRAGMA quick_check(1)"
+            found = str(db.execute(query).fetchone()[0])
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline_s and not full:
+                return None
+            raise
+        except sqlite3.DatabaseError as error:
+            return str(error)
+    return "" if found == "ok" else found.replace("\n", " ")[:200]
+
+
+def _meters(db: sqlite3.Connection) -> list[MeterFacts]:
+    query = "SELECT no, id, recorded, state_ms FROM meters WHERE removed_ms IS NULL ORDER BY id"
+    return [_meter(db, *row) for row in db.execute(query).fetchall()]
+
+
+def _meter(
+    db: sqlite3.Connection, number: int, meter: str, recorded: int, state_ms: int | None
+) -> MeterFacts:
+    windows: dict[str, int] = dict(
+        db.execute(
+            "SELECT state, sum(last - first + 1) FROM gaps JOIN boots ON no = boot_no"
+            " WHERE meter_no = ? GROUP BY state",
+            (number,),
+        )
+    )
+    last = newest_reading(db, meter)
+    heard = [at for at in (state_ms, last.received_ms if last else None) if at is not None]
+    return MeterFacts(
+        meter,
+        bool(recorded),
+        max(heard, default=None),
+        provisional=windows.get("provisional", 0),
+        final=windows.get("final", 0),
+        kept_time=last is None or not last.marks & NOT_KEPT,
+        skew_ms=_skew_ms(last),
+    )
+
+
+def _skew_ms(last: Stored | None) -> int | None:
+    return None if last is None or last.t_ms is None else last.t_ms - last.received_ms

@@ -1,0 +1,69 @@
+"""`wattwarden doctor`: is everything well, and if not, who must do what."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from gateway.adapters.doctor import RealSurroundings
+from gateway.cli.options import config_option, json_option
+from gateway.cli.tables import STYLES, printable
+from gateway.domain.errors import ConfigError
+from gateway.services.doctor import examine, failed
+from gateway.services.doctor_facts import Check, Level
+from gateway.settings import Settings
+
+
+@click.command()
+@click.option("--full", is_flag=True, help="Check the whole database, however long it takes.")
+@json_option
+@config_option
+def doctor(config: Path, *, full: bool, as_json: bool) -> None:
+    r"""Check everything around the gateway and say who must do what.
+
+    Nothing is changed. The exit status is 1 when a check ends in an error, 2 when the settings
+    cannot be used. Run it as root or as the daemon's user, so that it sees all.
+
+    \b
+    Example:
+      wattwarden doctor
+      wattwarden doctor --json | jq '.checks[] | select(.level != "ok")'
+    """
+    try:
+        settings = Settings.load(config)
+    except ConfigError as error:
+        todo = "Administrator: edit it, then: wattwarden check-config."
+        _report([Check("settings", Level.ERROR, str(error), todo)], as_json=as_json)
+        raise
+    checks = [Check("settings", Level.OK, f"{config} is valid")]
+    checks += examine(RealSurroundings(settings, full=full))
+    _report(checks, as_json=as_json)
+    if failed(checks):
+        sys.exit(1)
+
+
+def _report(checks: list[Check], *, as_json: bool) -> None:
+    if as_json:
+        items = [
+            {
+                "name": check.name, "level": check.level, "said": check.said,
+                "todo": check.todo, "figures": dict(check.figures),
+            }
+            for check in checks
+        ]  # fmt: skip
+        click.echo(json.dumps({"ok": not failed(checks), "checks": items}))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        level = Text(f"{check.level:<8}", style=STYLES[check.level])
+        line = Text(f" {printable(check.name):<{width}}  {printable(check.said)}")
+        console.print(level + line)
+        if check.todo:
+            console.print(Text(f"{'':<{width + 11}}{printable(check.todo)}"))
+    errors = sum(check.level is Level.ERROR for check in checks)
+    warnings = sum(check.level is Level.WARNING for check in checks)
+    console.print(Text(f"{errors} errors, {warnings} warnings"))

@@ -1,0 +1,133 @@
+"""What the doctor looks at, and what it says: plain values."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+Figure = float | int | str | bool | None
+
+
+class Level(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARNING = "warning"  # works, but somebody should look
+    ERROR = "error"  # the main job is not done
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One answer: what was found, what it means, and who must do what (`todo`)."""
+
+    name: str
+    level: Level
+    said: str
+    todo: str = ""
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretFacts:
+    """A secret's file; `of_service`: one that only exists for the running service."""
+
+    key: str
+    path: str
+    problem: str = ""
+    of_service: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DiskFacts:
+    """Bytes: what the database takes and may take, and what its file system has left."""
+
+    folder: str
+    used: int
+    allowed: int
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
+class MeterFacts:
+    """One meter: when it was last heard of, windows missing, and its clock.
+
+    `kept_time` False: its newest reading's own time was not believed; `skew_ms` is then how far
+    it was from the gateway's (None where it sent none).
+    """
+
+    id: str
+    recorded: bool
+    heard_ms: int | None
+    provisional: int = 0
+    final: int = 0
+    kept_time: bool = True
+    skew_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseFacts:
+    """What the database tells; `damage` None = the check did not end in time."""
+
+    schema: int
+    damage: str | None
+    full_check: bool
+    marked_open: bool
+    mode: int
+    offline_days: float | None = None
+    unjudged: int = 0
+    unplaced_boots: int = 0
+    dead: Mapping[str, int] = field(default_factory=dict)
+    last_dead_ms: int | None = None
+    meters: Sequence[MeterFacts] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonFacts:
+    """Whether a daemon holds the database, answers, and says that it is ready.
+
+    `ready` None: not asked, since the web server is off. `problem` is what went wrong.
+    """
+
+    holds: bool
+    answers: bool
+    ready: bool | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerFacts:
+    """What a short connection to the broker gave; `problem` "" = it let us in.
+
+    `tried` False: no password at hand to try with. `ca_days` is how long the authority's
+    certificate is still valid.
+    """
+
+    where: str
+    problem: str = ""
+    tried: bool = True
+    tls: bool = False
+    local: bool = True
+    embedded: bool = False
+    ca_days: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClockFacts:
+    """The machine's clock; `service` "" = no time service found."""
+
+    trust: str
+    trusted: bool
+    service: str
+    now: str  # in the site's zone, for people
+    zone: str
+    zone_given: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MachineFacts:
+    """What can be read of the machine; None where it cannot."""
+
+    memory_total: int | None
+    memory_free: int | None
+    temperature_c: float | None
+    load: float
+    cores: int
