@@ -10,14 +10,19 @@ def configure(level: str = "info") -> None:
     """Set up structlog, from an entry point only. Events go to stderr; stdout is for results."""
     on_terminal = sys.stderr.isatty()
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=True)
+        structlog.dev.ConsoleRenderer(
+            colors=True, exception_formatter=structlog.dev.plain_traceback
+        )
         if on_terminal
         else structlog.processors.JSONRenderer()
     )
     errors: structlog.typing.Processor = (
         structlog.processors.StackInfoRenderer()
         if on_terminal
-        else structlog.processors.dict_tracebacks
+        else structlog.processors.ExceptionRenderer(
+            # Local variables may be secrets, and rendering them takes seconds.
+            structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        )
     )
     threshold = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(

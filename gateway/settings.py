@@ -1,6 +1,7 @@
 """Everything an operator can set, validated before anything starts."""
 
 import os
+import ssl
 import stat
 import tomllib
 from pathlib import Path
@@ -145,6 +146,23 @@ class Settings(Section):
             raise ConfigError(msg) from error
         except ValidationError as error:
             msg = f"{path}: " + "; ".join(_explain(error))
+            raise ConfigError(msg) from error
+
+
+def check_files(settings: Settings) -> None:
+    """Raise ConfigError naming the first file that the settings name and that cannot be used."""
+    for key, path in (
+        ("mqtt.password_file", settings.mqtt.password_file),
+        ("cloud.credentials_file", settings.cloud.credentials_file),
+    ):
+        if path is not None:
+            read_secret(path, key=key)
+    ca_file = settings.mqtt.ca_file
+    if ca_file is not None:
+        try:
+            ssl.create_default_context(cafile=str(ca_file))
+        except (OSError, ssl.SSLError) as error:
+            msg = f"mqtt.ca_file: {ca_file} cannot be used: {error}"
             raise ConfigError(msg) from error
 
 

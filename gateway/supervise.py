@@ -61,7 +61,9 @@ async def forever(name: str, service: Service, board: Board) -> None:
             delay_s = SHORTEST_RETRY_S + random.uniform(0, 2.0**attempt)  # noqa: S311 - not a secret
             health.state, health.error = "retrying", str(error)
             health.retries += 1
-            log.warning("service_retrying", service=name, error=str(error), delay_s=round(delay_s, 2))
+            log.warning(
+                "service_retrying", service=name, error=str(error), delay_s=round(delay_s, 2)
+            )
             await asyncio.sleep(delay_s)
         except asyncio.CancelledError:
             health.state = "stopped"
@@ -88,6 +90,22 @@ async def run_stages(
     A crash of one cancels all and propagates, so that systemd restarts the process.
     `grace_s` bounds the whole shutdown; what is left then is cancelled at once.
     """
+    try:
+        await _run_group(stop, stages, board, grace_s)
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return the error that began it all: the others were cancelled because of it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _run_group(
+    stop: asyncio.Event, stages: list[Stage], board: Board, grace_s: float
+) -> None:
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(forever(stage.name, stage.run, board), name=stage.name)

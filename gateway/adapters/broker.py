@@ -29,7 +29,9 @@ async def embedded(settings: MqttSettings) -> AsyncIterator[None]:
     broker = Broker(
         {
             "listeners": {"default": {"type": "tcp", "bind": f"{settings.host}:{settings.port}"}},
-            "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
+            "plugins": {
+                "amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}
+            },
         }
     )
     try:

@@ -84,7 +84,12 @@ class ControlServer:
                 answer = await self._answer(line, _caller(writer))
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError, OSError) as error:
+        except (
+            asyncio.IncompleteReadError,
+            asyncio.LimitOverrunError,
+            TimeoutError,
+            OSError,
+        ) as error:
             log.debug("control_call_broken", error=str(error))
         finally:
             writer.close()

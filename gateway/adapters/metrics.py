@@ -59,7 +59,9 @@ class GatewayCollector(Collector):
         for severity in Severity:
             alerts.add_metric([severity.value], sum(a.severity is severity for a in book))
         yield alerts
-        up = GaugeMetricFamily("wattwarden_service_up", "1 while a service runs", labels=["service"])
+        up = GaugeMetricFamily(
+            "wattwarden_service_up", "1 while a service runs", labels=["service"]
+        )
         for service, health in self._board.services.items():
             up.add_metric([service], float(health.state == "running"))
         yield up

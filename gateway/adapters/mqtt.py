@@ -12,7 +12,7 @@ import aiomqtt
 import structlog
 from paho.mqtt.client import MQTT_ERR_SUCCESS, MQTTMessage
 
-from gateway.domain.errors import BrokerLostError
+from gateway.domain.errors import BrokerLostError, ConfigError
 from gateway.services.batches import Ack
 from gateway.settings import MqttSettings, read_secret
 
@@ -188,7 +188,7 @@ def _tls(settings: MqttSettings) -> ssl.SSLContext | None:
         return ssl.create_default_context(cafile=str(settings.ca_file))
     except (OSError, ssl.SSLError) as error:
         msg = f"mqtt.ca_file: {settings.ca_file} cannot be used: {error}"
-        raise BrokerLostError(msg) from error
+        raise ConfigError(msg) from error
 
 
 def ack_payload(ack: Ack, now_ms: int | None) -> bytes:

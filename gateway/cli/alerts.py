@@ -9,7 +9,7 @@ import click
 from gateway.adapters.store.readonly import snapshot
 from gateway.adapters.store.views import select_alerts
 from gateway.cli.call import invoke
-from gateway.cli.options import config_option, json_option
+from gateway.cli.options import config_option, example, json_option
 from gateway.cli.tables import moment, show
 from gateway.domain.alerts import AlertState, Severity
 from gateway.domain.errors import BadInputError
@@ -30,18 +30,20 @@ class _Wanted(TypedDict):
     meter: str | None
 
 
-@click.group()
+@click.group(
+    epilog=example("wattwarden alerts list --state open", "wattwarden alerts acknowledge 5f0c2a…")
+)
 def alerts() -> None:
-    r"""See alerts and answer them.
-
-    \b
-    Example:
-      wattwarden alerts list --state open
-      wattwarden alerts acknowledge 5f0c2a…
-    """
+    """See alerts and answer them."""
 
 
-@alerts.command("list")
+@alerts.command(
+    "list",
+    epilog=example(
+        "wattwarden alerts list --state open --severity critical",
+        "wattwarden alerts list --json | jq '.items[].title'",
+    ),
+)
 @click.option(
     "--state",
     type=click.Choice([*(one.value for one in AlertState), "all"]),
@@ -63,13 +65,7 @@ def alerts() -> None:
 @json_option
 @config_option
 def list_alerts(config: Path, limit: int, *, as_json: bool, **wanted: Unpack[_Wanted]) -> None:
-    r"""List alerts, newest first. Works with and without a running daemon.
-
-    \b
-    Example:
-      wattwarden alerts list --state open --severity critical
-      wattwarden alerts list --json | jq '.items[].title'
-    """
+    """List alerts, newest first. Works with and without a running daemon."""
     settings = Settings.load(config)
     which = _filter(wanted)
     with snapshot(settings.storage.path) as db:
@@ -90,36 +86,26 @@ def list_alerts(config: Path, limit: int, *, as_json: bool, **wanted: Unpack[_Wa
         click.echo(f"there are more than {limit}; see --limit", err=True)
 
 
-@alerts.command()
+@alerts.command(epilog=example("wattwarden alerts acknowledge 5f0c2a…"))
 @id_argument
 @json_option
 @config_option
 def acknowledge(alert_id: str, config: Path, *, as_json: bool) -> None:
-    r"""Say that somebody looks after an alert. It stays open until its condition clears.
-
-    \b
-    Example:
-      wattwarden alerts acknowledge 5f0c2a…
-    """
+    """Say that somebody looks after an alert. It stays open until its condition clears."""
     _change(config, "alerts.acknowledge", {"id": alert_id}, as_json=as_json)
 
 
-@alerts.command()
+@alerts.command(epilog=example('wattwarden alerts resolve 5f0c2a… --note "clamp turned round"'))
 @id_argument
 @click.option("--note", default="", help="What was found or done, for the alert's history.")
 @json_option
 @config_option
 def resolve(alert_id: str, note: str, config: Path, *, as_json: bool) -> None:
-    r"""Close an alert by hand. It opens again after an hour if its condition lasts.
-
-    \b
-    Example:
-      wattwarden alerts resolve 5f0c2a… --note "clamp turned round"
-    """
+    """Close an alert by hand. It opens again after an hour if its condition lasts."""
     _change(config, "alerts.resolve", {"id": alert_id, "note": note}, as_json=as_json)
 
 
-@alerts.command()
+@alerts.command(epilog=example("wattwarden alerts snooze 5f0c2a… --minutes 120"))
 @id_argument
 @click.option(
     "--minutes",
@@ -130,28 +116,20 @@ def resolve(alert_id: str, note: str, config: Path, *, as_json: bool) -> None:
 @json_option
 @config_option
 def snooze(alert_id: str, minutes: int, config: Path, *, as_json: bool) -> None:
-    r"""Keep an alert from notifying anybody for a while.
-
-    \b
-    Example:
-      wattwarden alerts snooze 5f0c2a… --minutes 120
-    """
+    """Keep an alert from notifying anybody for a while."""
     _change(config, "alerts.snooze", {"id": alert_id, "minutes": minutes}, as_json=as_json)
 
 
-@alerts.command()
+@alerts.command(
+    epilog=example('wattwarden alerts verdict 5f0c2a… --wrong --note "guests, all ovens on"')
+)
 @id_argument
 @click.option("--right/--wrong", "right", default=None, help="Whether the alert was right.")
 @click.option("--note", default="", help="Why, for those who train the detectors.")
 @json_option
 @config_option
 def verdict(alert_id: str, note: str, config: Path, *, right: bool | None, as_json: bool) -> None:
-    r"""Say whether an alert was right; detectors learn from it.
-
-    \b
-    Example:
-      wattwarden alerts verdict 5f0c2a… --wrong --note "guests, all ovens on"
-    """
+    """Say whether an alert was right; detectors learn from it."""
     if right is None:
         msg = "--right, --wrong: one of them is needed"
         raise BadInputError(msg)

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gateway.adapters.store import backup as backups
 from gateway.adapters.store import restore as restores
-from gateway.cli.options import config_option
+from gateway.cli.options import config_option, example
 from gateway.cli.tables import moment
 from gateway.domain.errors import BadInputError
 from gateway.settings import Settings
@@ -19,19 +19,15 @@ from gateway.settings import Settings
 file_argument = click.argument("file", type=click.Path(path_type=Path))
 
 
-@click.command()
+@click.command(epilog=example("wattwarden backup /var/lib/wattwarden/backup.db"))
 @file_argument
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @config_option
 def backup(file: Path, config: Path, *, force: bool) -> None:
-    r"""Copy the whole database to FILE, consistent even while the daemon runs.
+    """Copy the whole database to FILE, consistent even while the daemon runs.
 
     The copy is checked before it gets its name; only its owner may read it, since it holds the
     users' password hashes.
-
-    \b
-    Example:
-      wattwarden backup /var/lib/wattwarden/backup.db
     """
     settings = Settings.load(config)
     with _bar("Copying") as progress:
@@ -39,20 +35,20 @@ def backup(file: Path, config: Path, *, force: bool) -> None:
     click.echo(f"{file}: {size / 1e6:.1f} MB, checked")
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "systemctl stop wattwarden",
+        "wattwarden restore /var/lib/wattwarden/backup.db",
+        "systemctl start wattwarden",
+    )
+)
 @file_argument
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @config_option
 def restore(file: Path, config: Path, *, yes: bool) -> None:
-    r"""Put a backup in the database's place. The daemon must be stopped.
+    """Put a backup in the database's place. The daemon must be stopped.
 
     The present database is kept beside it, so that this can be undone.
-
-    \b
-    Example:
-      systemctl stop wattwarden
-      wattwarden restore /var/lib/wattwarden/backup.db
-      systemctl start wattwarden
     """
     settings = Settings.load(config)
     database = settings.storage.path

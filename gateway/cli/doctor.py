@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gateway.adapters.doctor import RealSurroundings
-from gateway.cli.options import config_option, json_option
+from gateway.cli.options import config_option, example, json_option
 from gateway.cli.tables import STYLES, printable
 from gateway.domain.errors import ConfigError
 from gateway.services.doctor import examine, failed
@@ -17,20 +17,19 @@ from gateway.services.doctor_facts import Check, Level
 from gateway.settings import Settings
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "wattwarden doctor", "wattwarden doctor --json | jq '.checks[] | select(.level != \"ok\")'"
+    )
+)
 @click.option("--full", is_flag=True, help="Check the whole database, however long it takes.")
 @json_option
 @config_option
 def doctor(config: Path, *, full: bool, as_json: bool) -> None:
-    r"""Check everything around the gateway and say who must do what.
+    """Check everything around the gateway and say who must do what.
 
     Nothing is changed. The exit status is 1 when a check ends in an error, 2 when the settings
     cannot be used. Run it as root or as the daemon's user, so that it sees all.
-
-    \b
-    Example:
-      wattwarden doctor
-      wattwarden doctor --json | jq '.checks[] | select(.level != "ok")'
     """
     try:
         settings = Settings.load(config)
@@ -59,9 +58,8 @@ def _report(checks: list[Check], *, as_json: bool) -> None:
     console = Console(highlight=False, soft_wrap=True)
     width = max(len(check.name) for check in checks)
     for check in checks:
-        level = Text(f"{check.level:<8}", style=STYLES[check.level])
-        line = Text(f" {printable(check.name):<{width}}  {printable(check.said)}")
-        console.print(level + line)
+        line = f" {printable(check.name):<{width}}  {printable(check.said)}"
+        console.print(Text.assemble((f"{check.level:<8}", STYLES[check.level]), line))
         if check.todo:
             console.print(Text(f"{'':<{width + 11}}{printable(check.todo)}"))
     errors = sum(check.level is Level.ERROR for check in checks)

@@ -12,7 +12,7 @@ from gateway.adapters.store.inventory import Missing, list_missing, newest_readi
 from gateway.adapters.store.readonly import snapshot
 from gateway.adapters.store.views import select_meter, select_meters
 from gateway.cli.call import invoke
-from gateway.cli.options import config_option, json_option
+from gateway.cli.options import config_option, example, json_option
 from gateway.cli.tables import moment, show
 from gateway.domain.errors import BadInputError, NotFoundError
 from gateway.domain.meters import Role
@@ -34,28 +34,26 @@ class _Change(TypedDict):
     rating: str | None
 
 
-@click.group()
+@click.group(
+    epilog=example(
+        "wattwarden meters list", "wattwarden meters set kitchen --channel load1 --rating 30"
+    )
+)
 def meters() -> None:
-    r"""See, add, change and remove meters.
-
-    \b
-    Example:
-      wattwarden meters list
-      wattwarden meters set kitchen --channel load1 --rating 30
-    """
+    """See, add, change and remove meters."""
 
 
-@meters.command("list")
+@meters.command(
+    "list",
+    epilog=example(
+        "wattwarden meters list",
+        "wattwarden meters list --json | jq '.items[] | select(.online | not).id'",
+    ),
+)
 @json_option
 @config_option
 def list_meters(config: Path, *, as_json: bool) -> None:
-    r"""List the meters, with their newest readings. Works with and without a running daemon.
-
-    \b
-    Example:
-      wattwarden meters list
-      wattwarden meters list --json | jq '.items[] | select(.online | not).id'
-    """
+    """List the meters, with their newest readings. Works with and without a running daemon."""
     settings = Settings.load(config)
     with snapshot(settings.storage.path) as db:
         found = [
@@ -76,19 +74,18 @@ def list_meters(config: Path, *, as_json: bool) -> None:
     )
 
 
-@meters.command()
+@meters.command(
+    epilog=example(
+        'wattwarden meters add kitchen --label "Kitchen, ground floor"',
+        "wattwarden meters add winter-2024 --recorded",
+    )
+)
 @id_argument
 @click.option("--recorded", is_flag=True, help="For data with times of its own: never silent.")
 @click.option("--label", help="A name for people.")
 @config_option
 def add(meter: str, label: str | None, config: Path, *, recorded: bool) -> None:
-    r"""Register a meter before its first reading, or let a removed one in again.
-
-    \b
-    Example:
-      wattwarden meters add kitchen --label "Kitchen, ground floor"
-      wattwarden meters add winter-2024 --recorded
-    """
+    """Register a meter before its first reading, or let a removed one in again."""
     settings = Settings.load(config)
     args: dict[str, object] = {"id": meter, "recorded": recorded}
     if label is not None:
@@ -100,17 +97,12 @@ def add(meter: str, label: str | None, config: Path, *, recorded: bool) -> None:
     click.echo(f"{kind} {meter} is {'registered' if done['added'] else 'registered already'}")
 
 
-@meters.command()
+@meters.command(epilog=example("wattwarden meters remove kitchen"))
 @id_argument
 @yes_option
 @config_option
 def remove(meter: str, config: Path, *, yes: bool) -> None:
-    r"""Refuse a meter's readings from now on. What it has delivered stays.
-
-    \b
-    Example:
-      wattwarden meters remove kitchen
-    """
+    """Refuse a meter's readings from now on. What it has delivered stays."""
     settings = Settings.load(config)
     if not yes and not sys.stdin.isatty():
         msg = "--yes: needed where nobody can be asked; the meter's readings will be refused"
@@ -121,22 +113,19 @@ def remove(meter: str, config: Path, *, yes: bool) -> None:
     click.echo(f"meter {meter} is removed; what it delivered stays")
 
 
-@meters.command()
+@meters.command(
+    epilog=example("wattwarden meters gaps kitchen", "wattwarden meters gaps kitchen --final")
+)
 @id_argument
 @click.option("--final", is_flag=True, help="Give up what is missing: it will never come.")
 @yes_option
 @json_option
 @config_option
 def gaps(meter: str, config: Path, *, final: bool, yes: bool, as_json: bool) -> None:
-    r"""Show which readings are missing. A late one still fills its gap.
+    """Show which readings are missing. A late one still fills its gap.
 
     With --final the meter is told to stop keeping what it has not delivered yet; for a meter
     that was replaced or erased.
-
-    \b
-    Example:
-      wattwarden meters gaps kitchen
-      wattwarden meters gaps kitchen --final
     """
     settings = Settings.load(config)
     if final:
@@ -165,7 +154,13 @@ def gaps(meter: str, config: Path, *, final: bool, yes: bool, as_json: bool) -> 
         click.echo(f"nothing is missing of {meter}", err=True)
 
 
-@meters.command("set")
+@meters.command(
+    "set",
+    epilog=example(
+        'wattwarden meters set kitchen --label "Kitchen"',
+        "wattwarden meters set kitchen --channel load1 --role load --rating 30",
+    ),
+)
 @id_argument
 @click.option("--label", help="A name for people; '' for none.")
 @click.option("--channel", help="The channel that --role and --rating are for.")
@@ -175,13 +170,7 @@ def gaps(meter: str, config: Path, *, final: bool, yes: bool, as_json: bool) -> 
 @click.option("--rating", metavar="A", help="Rated current of its clamp or circuit, or 'unknown'.")
 @config_option
 def set_meter(meter: str, config: Path, **wanted: Unpack[_Change]) -> None:
-    r"""Change a meter's label, or a channel's role and rated current.
-
-    \b
-    Example:
-      wattwarden meters set kitchen --label "Kitchen"
-      wattwarden meters set kitchen --channel load1 --role load --rating 30
-    """
+    """Change a meter's label, or a channel's role and rated current."""
     args = _changes(wanted)
     if not args:
         msg = "nothing to change: give --label, or --channel with --role or --rating"

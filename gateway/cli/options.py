@@ -14,3 +14,8 @@ config_option = click.option(
     help="The settings file.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+
+
+def example(*commands: str) -> str:
+    """Return the end of a --help: commands to try, each on its own line."""
+    return "\b\nExample:\n" + "\n".join(f"  {command}" for command in commands)

@@ -1,13 +1,16 @@
 """`wattwarden run` and `wattwarden check-config`."""
 
 import asyncio
+import sys
 from pathlib import Path
 
 import click
 
 from gateway import logs
 from gateway.cli.options import config_option
-from gateway.settings import Settings
+from gateway.settings import Settings, check_files
+
+SWITCH_INTERVAL_S = 0.0005
 
 
 @click.command()
@@ -15,6 +18,7 @@ from gateway.settings import Settings
 def run(config: Path) -> None:
     """Run the gateway until it is told to stop (SIGTERM or Ctrl-C)."""
     settings = Settings.load(config)
+    check_files(settings)
     logs.configure(settings.log.level)
     asyncio.run(_run(settings))
 
@@ -24,6 +28,9 @@ async def _run(settings: Settings) -> None:
     from gateway.app import run_gateway  # noqa: PLC0415
     from gateway.supervise import stop_on_signals  # noqa: PLC0415
 
+    # The writer thread takes the interpreter back after every SQL step; with Python's default of
+    # 5 ms it would wait that long each time the loop is busy (docs/performance.md).
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     await run_gateway(settings, stop_on_signals())
 
 
@@ -31,4 +38,6 @@ async def _run(settings: Settings) -> None:
 @config_option
 def check_config(config: Path) -> None:
     """Check the settings file and print what would be used."""
-    click.echo(Settings.load(config).model_dump_json(indent=2))
+    settings = Settings.load(config)
+    check_files(settings)
+    click.echo(settings.model_dump_json(indent=2))

@@ -1,7 +1,7 @@
 """Turn a `readings` message into readings, and say exactly what is wrong with the rest."""
 
 import json
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import msgspec
 
@@ -150,7 +150,7 @@ def _reject(part: bytes, reason: str, detail: str) -> Rejected:
     return Rejected(reason, detail[:200], part[:KEPT_BYTES])
 
 
-def _is_uint32(value: object) -> bool:
+def _is_uint32(value: object) -> TypeGuard[int]:
     return type(value) is int and 0 <= value <= UINT32_MAX
 
 

@@ -11,6 +11,7 @@ OLDEST_MS = 45 * 86_400_000
 OUT_OF_STEP_MS = 120_000
 STEP_WINDOW_MS = 3_600_000  # the boot's last hour
 STEP_SAMPLE_MS = 10_000  # one offset in ten seconds tells the median as well as all
+SEED_WEIGHT = 30
 REPLACE_MS = 5_000  # an anchor that falls by more moves the rows it placed
 
 
@@ -28,7 +29,7 @@ class BootClock:
     receive − up only errs by what the message was under way.
     """
 
-    __slots__ = ("_offsets", "_median", "_sampled_up_ms", "reading_anchor_ms", "state_anchor_ms")
+    __slots__ = ("_median", "_offsets", "_sampled_up_ms", "reading_anchor_ms", "state_anchor_ms")
 
     def __init__(
         self,
@@ -55,12 +56,16 @@ class BootClock:
     def heard_state(self, up_ms: int, received_ms: int) -> None:
         """Take a non-retained `state` message into account."""
         anchor = received_ms - up_ms
+        if anchor < 0:
+            return  # no meter has run since before 1970
         if self.state_anchor_ms is None or anchor < self.state_anchor_ms:
             self.state_anchor_ms = anchor
 
     def heard_reading(self, up_ms: int, received_ms: int) -> None:
         """Take a reading that came while its boot was running into account."""
         anchor = received_ms - up_ms
+        if anchor < 0:
+            return
         if self.reading_anchor_ms is None or anchor < self.reading_anchor_ms:
             self.reading_anchor_ms = anchor
 
@@ -81,6 +86,9 @@ class BootClock:
         if self._median is not None and abs(up_ms - self._sampled_up_ms) < STEP_SAMPLE_MS:
             return
         self._sampled_up_ms = up_ms
+        if not self._offsets and self._median is not None:
+            # After a restart the stored median stands for the samples it came from.
+            self._offsets.extend([(up_ms, self._median)] * SEED_WEIGHT)
         self._offsets.append((up_ms, offset))
         while self._offsets and up_ms - self._offsets[0][0] > STEP_WINDOW_MS:
             self._offsets.popleft()
@@ -118,7 +126,7 @@ def place(
     anchor = clock.anchor_ms
     if anchor is None:
         return Place(None, Mark.NEIGHBOURED)
-    return Place(anchor + up_ms, Mark.ANCHORED)
+    return Place(min(anchor + up_ms, received_ms + FUTURE_MS), Mark.ANCHORED)
 
 
 def between_neighbours(
@@ -130,5 +138,5 @@ def between_neighbours(
     latest, when it was received. It never begins before the previous boot's last window.
     """
     end_ms = received_ms if next_start_ms is None else min(next_start_ms, received_ms)
-    anchor = end_ms - last_up_ms
+    anchor = max(0, end_ms - last_up_ms)
     return anchor if previous_end_ms is None else max(anchor, previous_end_ms)

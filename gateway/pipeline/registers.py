@@ -83,7 +83,10 @@ def impossible_rise(
         pair = before.get(name)
         if pair is None:
             continue
-        for label, known, now_wh in (("wh_in", pair[0], channel.wh_in), ("wh_out", pair[1], channel.wh_out)):
+        for label, known, now_wh in (
+            ("wh_in", pair[0], channel.wh_in),
+            ("wh_out", pair[1], channel.wh_out),
+        ):
             if known is None or now_wh is None or now_wh - known.wh <= REGISTER_SLACK_WH:
                 continue
             rise_wh = counted_wh(known, now_wh)

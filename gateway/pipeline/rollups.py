@@ -7,7 +7,7 @@ readings were taken are committed together, which makes a repetition after a cra
 """
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
@@ -18,7 +18,7 @@ from gateway.pipeline.registers import Register, counted_wh, step
 RESOLUTIONS = ("1m", "15m", "1h", "1d")
 MINUTE_MS = 60_000
 FIXED_MS = {"1m": MINUTE_MS, "15m": 15 * MINUTE_MS, "1h": 60 * MINUTE_MS}
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Bucket(Struct, array_like=True, gc=False):
@@ -69,8 +69,10 @@ class Bucket(Struct, array_like=True, gc=False):
             self.reg_at_ms is None or other.reg_at_ms >= self.reg_at_ms
         ):
             self.reg_at_ms = other.reg_at_ms
-            self.wh_in, self.wh_out = other.wh_in, other.wh_out
-            self.base_in, self.base_out = other.base_in, other.base_out
+            if other.wh_in is not None:
+                self.wh_in, self.base_in = other.wh_in, other.base_in
+            if other.wh_out is not None:
+                self.wh_out, self.base_out = other.wh_out, other.base_out
 
     def mean(self, field: str) -> float | None:
         """Return the dt-weighted mean of `p`, `q`, `v` or `i`, None where it was never measured."""
@@ -118,7 +120,7 @@ class Calendar:
 
 
 def _ms(moment: datetime) -> int:
-    return (moment.astimezone(timezone.utc) - EPOCH) // timedelta(milliseconds=1)
+    return (moment.astimezone(UTC) - EPOCH) // timedelta(milliseconds=1)
 
 
 class Contribution(Struct, array_like=True, gc=False):
@@ -251,8 +253,8 @@ def _take_registers(
     late: bool,
 ) -> None:
     """Count energy in the order of the registers; a late value does not move them."""
-    if wh_in is None and wh_out is None:
-        return
+    if (wh_in is None and wh_out is None) or (late and (roll.base_in or roll.base_out)):
+        return  # after a fall nobody knows which count a late value belongs to
     if not late:
         if wh_in is not None:
             known = roll.reg_in

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
@@ -26,6 +26,8 @@ log = structlog.get_logger()
 CHUNK_ROWS = 1000
 TURN_ROWS = 100  # rows between which the event loop gets its turn
 IDLE_LOOK_S = 5.0
+# A commit of the judging costs the card as much as one of the intake; alerts can wait so long.
+GATHER_S = 0.25
 GAUSSIAN = "gaussian"
 
 
@@ -58,6 +60,9 @@ class DeriveStore(Protocol):
     async def load_alerts(self) -> tuple[list[Alert], list[Alert]]:
         """Read the alerts that are not resolved, and those resolved in the last day."""
 
+    async def looked_at(self) -> int:
+        """Read the row up to which nothing is left to do."""
+
     async def rows_after(self, row: int, limit: int) -> list[Next]:
         """Read committed readings in the order of their rows."""
 
@@ -86,6 +91,8 @@ class Deriver:
         self._news = asyncio.Event()
         self._lock = asyncio.Lock()  # the book and the disk change together
         self.loaded = asyncio.Event()
+        self._placed = False
+        self._stale = False  # a commit failed: memory is ahead of the disk
 
     def notify(self) -> None:
         """Tell that readings were committed."""
@@ -98,7 +105,7 @@ class Deriver:
                 await self.load()
             while True:
                 self._news.clear()
-                if await self.step() == 0:
+                if await self.step() < CHUNK_ROWS:
                     await self._wait()
         except StorageError as error:
             msg = f"judging could not be stored and will be repeated: {error}"
@@ -115,6 +122,7 @@ class Deriver:
         try:
             async with asyncio.timeout(IDLE_LOOK_S):
                 await self._news.wait()
+                await asyncio.sleep(GATHER_S)
         except TimeoutError:
             pass
 
@@ -125,8 +133,8 @@ class Deriver:
         self.tracks.clear()
         for record in await self._store.load_meters():
             self._enter(record, open_of(unresolved, record.info.id))
-        positions = [track.row for track in self.tracks.values()]
-        self.row = min(positions, default=0)
+        self.row = await self._store.looked_at()
+        self._stale = False
         self.loaded.set()
 
     def _enter(self, record: MeterRecord, alerts: Sequence[Alert]) -> Track:
@@ -144,6 +152,9 @@ class Deriver:
     async def step(self) -> int:
         """Judge the next chunk of committed readings; return how many rows were looked at."""
         async with self._lock:
+            if self._stale:
+                await self.load()
+            self._release()
             rows = await self._store.rows_after(self.row, CHUNK_ROWS)
             if any(row.meter_no not in self.tracks for row in rows):
                 await self._meet()
@@ -169,13 +180,19 @@ class Deriver:
         return True
 
     def release(self) -> None:
-        """Go back to readings that waited for the clock and have been placed by now."""
-        waiting = [t for t in self.tracks.values() if t.held_from is not None]
-        for track in waiting:
-            self.row = min(self.row, (track.held_from or 1) - 1)
-            track.held_from = None
-        if waiting:
-            self._news.set()
+        """Tell that readings which waited for the clock have been placed."""
+        self._placed = True
+        self._news.set()
+
+    def _release(self) -> None:
+        """Go back to readings that waited and have been placed by now."""
+        if not self._placed:
+            return
+        self._placed = False
+        for track in self.tracks.values():
+            if track.held_from is not None:
+                self.row = min(self.row, track.held_from - 1)
+                track.held_from = None
 
     async def _meet(self) -> None:
         for record in await self._store.load_meters():
@@ -216,16 +233,18 @@ class Deriver:
             for part in contributions
         )
 
-    async def _fit(
-        self, track: Track, channels: list[str], at_ms: int, effects: Effects
-    ) -> None:
+    async def _fit(self, track: Track, channels: list[str], at_ms: int, effects: Effects) -> None:
         """Fit the models that are due on the channel's own history, this chunk's part included."""
         for channel in channels:
             number = self._channel_nos[track.no].get(channel)
             if number is None:
                 continue
             history = await self._store.history(number, track.info.id, channel, at_ms)
-            own = [c.bucket for c in effects.rollups if c.channel_no == number and c.resolution == "15m"]
+            own = [
+                c.bucket
+                for c in effects.rollups
+                if c.channel_no == number and c.resolution == "15m"
+            ]
             history.add(own)
             pending = [change.alert for change in effects.changes]
             history.add_alerts(pending, track.info.id, channel)
@@ -236,7 +255,11 @@ class Deriver:
             started_s = time.monotonic()
             budget = self._settings.false_alarms_per_month / self._sharing(track)
             model = await asyncio.to_thread(
-                fit_channel, history, self._zone, budget, voltage=track.judge.watches_voltage(channel)
+                fit_channel,
+                history,
+                self._zone,
+                budget,
+                voltage=track.judge.watches_voltage(channel),
             )
             if model is None:
                 continue
@@ -271,15 +294,27 @@ class Deriver:
         self, effects: Effects, touched: set[int] | None = None, *, everyone: bool = False
     ) -> None:
         for track in self.tracks.values():
-            due = everyone and track.rows_since_snapshot > 0
-            if due or track.no in (touched or ()) or track.rows_since_snapshot >= SNAPSHOT_ROWS:
+            # One that fell silent in the middle of a minute must not hold back the rest.
+            behind = everyone or self.row - track.snapshot_row >= SNAPSHOT_ROWS
+            if track.no in (touched or ()) or (behind and track.rows_since_snapshot > 0):
                 effects.positions.append(
                     Position(track.no, track.row, track.at_ms, track.snapshot())
                 )
         if effects.is_empty():
             return
-        await self._store.commit(effects)
+        effects.looked_at = self._looked_at()
+        try:
+            await self._store.commit(effects)
+        except BaseException:
+            self._stale = True
+            raise
         self.desk.tell(effects.changes)
+
+    def _looked_at(self) -> int:
+        """Return the row up to which nothing is left to do for any meter, silent ones included."""
+        waiting = [t.snapshot_row for t in self.tracks.values() if t.rows_since_snapshot]
+        held = [t.held_from - 1 for t in self.tracks.values() if t.held_from is not None]
+        return min([self.row, *waiting, *held])
 
     # -- what no reading causes ---------------------------------------------------------------
 
@@ -292,7 +327,7 @@ class Deriver:
             await self._commit(Effects(changes=[change for change in changes if change]))
 
     async def change_alert(
-        self, change: "AlertChange", verdict: VerdictRow | None = None
+        self, change: Callable[[AlertBook], Change], verdict: VerdictRow | None = None
     ) -> Change:
         """Do what a person asked of an alert, and store it."""
         async with self._lock:
@@ -306,10 +341,3 @@ class Deriver:
         if (track := self.tracks.get(meter_no)) is not None:
             track.info = info
             track.judge.update_meter(info)
-
-
-class AlertChange(Protocol):
-    """What a person asks of the book."""
-
-    def __call__(self, book: AlertBook) -> Change:
-        """Change the book, or raise NotFoundError or BadInputError."""

@@ -64,6 +64,7 @@ class Effects:
     models: list[ModelRow] = field(default_factory=list)
     positions: list[Position] = field(default_factory=list)
     rebuilds: list[Rebuild] = field(default_factory=list)
+    looked_at: int = 0  # up to this row nothing is left to do, whatever the meter
 
     def is_empty(self) -> bool:
         """Tell whether there is nothing to write."""

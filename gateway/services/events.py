@@ -2,8 +2,13 @@
 
 import asyncio
 
+import structlog
+
 from gateway.domain.alerts import AlertKind, Evidence, Finding
+from gateway.domain.errors import StorageError
 from gateway.services.deriving import Deriver
+
+log = structlog.get_logger()
 
 # A meter tells an anomaly once; without news it is over after a quarter of an hour.
 LASTS_S = 900.0
@@ -50,7 +55,13 @@ class EventDesk:
         detail = f"{meter} has reported nothing unusual for a quarter of an hour."
         self._report(Finding(key, active=False, at_ms=at_ms, detail=detail))
 
+    async def _tell(self, finding: Finding) -> None:
+        try:
+            await self._deriver.report([finding])
+        except StorageError as error:
+            log.warning("device_anomaly_not_stored", meter=finding.key[0], error=str(error))
+
     def _report(self, finding: Finding) -> None:
-        task = asyncio.get_running_loop().create_task(self._deriver.report([finding]))
+        task = asyncio.get_running_loop().create_task(self._tell(finding))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from zoneinfo import ZoneInfo
 
-from gateway.domain.alerts import Alert
+from gateway.domain.alerts import Alert, AlertKind
 from gateway.pipeline.rollups import FIXED_MS, Bucket
 from tinymodels.detect.features import Quarter
 from tinymodels.detect.gaussian import FitRefusedError, GaussianModel, Options, fit
@@ -12,6 +12,7 @@ from tinymodels.detect.gaussian import FitRefusedError, GaussianModel, Options, 
 WEEKS_8_MS = 56 * 86_400_000  # docs: fitted once a month on the trailing eight weeks
 QUARTER_MS = FIXED_MS["15m"]
 FOREVER_MS = 2**62
+NEW_NORMAL_MS = 7 * 86_400_000
 
 
 class History:
@@ -28,6 +29,8 @@ class History:
         for alert in alerts:
             if alert.key[:2] in ((meter, channel), (meter, "")):
                 end_ms = FOREVER_MS if alert.resolved_ms is None else alert.resolved_ms
+                if alert.key[2] is AlertKind.ANOMALY:  # what lasts is the new normal
+                    end_ms = min(end_ms, alert.opened_ms + NEW_NORMAL_MS)
                 self._spans[alert.id] = (alert.opened_ms, end_ms)
 
     def add(self, buckets: Iterable[Bucket]) -> None:

@@ -24,10 +24,14 @@ BUSY_LINGER_S = 0.020
 QUIET_LINGER_S = 1.5
 BUSY_RATE_PER_S = 200.0
 BUSY_STEPS = 4
-# So many waiting messages end a quiet linger; below the 20 that brokers usually let be in
-# flight, or a backlog would begin with a long wait.
+BUSY_COUNT = 300  # so many waiting messages end a quiet linger
+# With so many waiting and no more coming it ends too: below the 20 that brokers usually let be
+# in flight, or a backlog would begin with a long wait.
 HURRY_COUNT = 16
-ACK_CLOCKED_S = 0.050  # a meter that sends right after its ack is waiting for each one
+# A meter that sends right after its ack, three times running, waits for each one.
+ACK_CLOCKED_S = 0.050
+ACK_CLOCKED_TIMES = 3
+STALL_S = 0.100  # nothing new for so long, with HURRY_COUNT waiting: a full in-flight window
 MAX_BATCH_MESSAGES = 1000
 MAX_BATCH_BYTES = 4_000_000
 PAUSE_BYTES = 16_000_000  # waiting bytes that stop reading from the socket
@@ -148,6 +152,7 @@ class Intake:
         self._hurry = asyncio.Event()
         self._commits: asyncio.Queue[_Pending] = asyncio.Queue(COMMITS_UNDER_WAY)
         self._acked_s: dict[str, float] = {}
+        self._streaks: dict[str, int] = {}
         self._rate = 0.0
         self._rate_since_s = time.monotonic()
         self._rate_count = 0
@@ -224,17 +229,19 @@ class Intake:
         count = len(waiting)
         if count == 1:
             self._arrived.set()
-            if self._is_ack_clocked(topic):
-                self._hurry.set()
-        elif count in (HURRY_COUNT, MAX_BATCH_MESSAGES):
+        elif count == BUSY_COUNT:
+            self._hurry.set()
+        if topic in self._acked_s and self._is_ack_clocked(topic):
             self._hurry.set()
         if self._waiting_bytes > PAUSE_BYTES and not self._paused and self._link is not None:
             self._paused = True
             self._link.pause()
 
     def _is_ack_clocked(self, topic: str) -> bool:
-        acked = self._acked_s.get(topic)
-        return acked is not None and time.monotonic() - acked < ACK_CLOCKED_S
+        clocked = time.monotonic() - self._acked_s.pop(topic) < ACK_CLOCKED_S
+        streak = self._streaks.get(topic, 0) + 1 if clocked else 0
+        self._streaks[topic] = streak
+        return streak >= ACK_CLOCKED_TIMES
 
     async def _plan_forever(self) -> None:
         while True:
@@ -253,10 +260,7 @@ class Intake:
         """Wait for company: a commit costs the card the same for one reading as for many."""
         self._measure_rate()
         if self._rate < BUSY_RATE_PER_S and not self._hurry.is_set():
-            try:
-                async with asyncio.timeout(QUIET_LINGER_S):
-                    await self._hurry.wait()
-            except TimeoutError:
+            if not await self._is_hurried():
                 return
         self._hurry.clear()
         for _ in range(BUSY_STEPS):
@@ -266,6 +270,21 @@ class Intake:
             await asyncio.sleep(BUSY_LINGER_S / BUSY_STEPS)
             if count >= HURRY_COUNT and len(self._waiting) == count:
                 return  # a broker that waits for our acknowledgements sends no more
+
+    async def _is_hurried(self) -> bool:
+        """Wait up to the quiet linger; tell whether something ended it before."""
+        until_s = time.monotonic() + QUIET_LINGER_S
+        while (left_s := until_s - time.monotonic()) > 0:
+            count = len(self._waiting)
+            try:
+                async with asyncio.timeout(min(STALL_S, left_s)):
+                    await self._hurry.wait()
+            except TimeoutError:
+                if HURRY_COUNT <= count == len(self._waiting):
+                    return False
+            else:
+                return True
+        return False
 
     def _measure_rate(self) -> None:
         now_s = time.monotonic()
@@ -312,7 +331,7 @@ class Intake:
                 event = take_event(planner, topic, meter_id, payload, received_ms)
                 if event is not None:
                     self._hooks.event(meter_id, event, received_ms)
-            if not retained:
+            if not retained and meter_id in self.ledger.meters:
                 self._hooks.heard(meter_id)
         self.counters.messages += len(messages)
         for dead in hold.dead:
@@ -342,13 +361,13 @@ class Intake:
         if not self.connected:  # nobody else waits for it
             self._commits.get_nowait()
             self._commits.task_done()
-        await asyncio.wrap_future(done)
+        await asyncio.shield(asyncio.wrap_future(done))
 
     async def _finish_forever(self) -> None:
         while True:
             pending = await self._commits.get()
             try:
-                await asyncio.wrap_future(pending.done)
+                await asyncio.shield(asyncio.wrap_future(pending.done))
             except StorageError as error:
                 msg = f"readings could not be stored, none was acknowledged: {error}"
                 raise TransientError(msg) from error

@@ -161,14 +161,14 @@ class Meter:
                 return boot.runs[-1].regs
         return {}
 
-    def registers_before(self, boot: Boot) -> Registers:
-        """Return the registers at the end of the boots before this one."""
+    def last_run_before(self, boot: Boot) -> Run | None:
+        """Return the last run of the boots before this one."""
         earlier = self.before(boot)
         while earlier is not None:
             if earlier.runs:
-                return earlier.runs[-1].regs
+                return earlier.runs[-1]
             earlier = self.before(earlier)
-        return {}
+        return None
 
 
 @dataclass(slots=True)

@@ -95,9 +95,12 @@ class StateKeeper:
         """Plan one `state` message; an unknown meter's waits for its first reading."""
         planner = self._planner()
         try:
-            state = _state.decode(_checked(payload))
+            text = _checked(payload).decode()
+            state = _state.decode(text)
         except BadPayloadError as error:
-            planner.dead_letter(topic, _rejected(error.reason, error, payload), received_ms, len(payload))
+            planner.dead_letter(
+                topic, _rejected(error.reason, error, payload), received_ms, len(payload)
+            )
             return
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             rejected = _rejected("bad_state", error, payload)
@@ -109,7 +112,7 @@ class StateKeeper:
             if len(self._waiting) > MAX_WAITING:
                 self._waiting.popitem(last=False)
             return
-        self._apply(meter_id, state, payload, received_ms, retained=retained)
+        self._apply(meter_id, state, text, received_ms, retained=retained)
 
     def admit(self, meter_id: str) -> None:
         """Plan the state that waited for a meter's first reading."""
@@ -119,13 +122,11 @@ class StateKeeper:
             self.take(topic, meter_id, payload, received_ms, retained=retained)
 
     def _apply(
-        self, meter_id: str, state: State, payload: bytes, received_ms: int, *, retained: bool
+        self, meter_id: str, state: State, text: str, received_ms: int, *, retained: bool
     ) -> None:
         planner = self._planner()
         meter = planner.ledger.meters[meter_id]
-        planner.batch.states[meter.no] = MeterState(
-            meter.no, payload.decode(), received_ms, state.online
-        )
+        planner.batch.states[meter.no] = MeterState(meter.no, text, received_ms, state.online)
         if not state.online or state.boot is None:
             return
         live = received_ms if not retained and planner.trusts_clock() else None
@@ -159,9 +160,13 @@ def take_event(
             return _loose.decode(payload)
         _drop(planner, meter_id, _dropped.decode(payload), received_ms)
     except BadPayloadError as error:
-        planner.dead_letter(topic, _rejected(error.reason, error, payload), received_ms, len(payload))
+        planner.dead_letter(
+            topic, _rejected(error.reason, error, payload), received_ms, len(payload)
+        )
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        planner.dead_letter(topic, _rejected("bad_event", error, payload), received_ms, len(payload))
+        planner.dead_letter(
+            topic, _rejected("bad_event", error, payload), received_ms, len(payload)
+        )
     return None
 
 

@@ -19,7 +19,7 @@ Args = Mapping[str, object]
 Result = dict[str, object]
 Operation = Callable[[Args, str], Awaitable[Result]]
 MAX_RATING_A = 1000.0  # the contract's range of a current
-MAX_LABEL = 100
+MAX_LABEL = 80
 
 
 class MeterStore(Protocol):
@@ -120,7 +120,9 @@ class Operations:
         ledger = self._intake.ledger
         known = ledger.meters.get(meter_id)
         if known is None:
-            info = MeterInfo(meter_id, recorded, text(args, "label", default=""), self._now.wall_ms())
+            info = MeterInfo(
+                meter_id, recorded, text(args, "label", default=""), self._now.wall_ms()
+            )
             self._intake.planner.register(info)
             await self._intake.flush()
             return {"id": meter_id, "recorded": recorded, "added": True}

@@ -43,7 +43,9 @@ class PlacingStore(Protocol):
     async def unplaced(self, boot_no: int) -> list[Unplaced]:
         """Return a boot's unplaced readings in the order of their rows."""
 
-    async def place(self, boot_no: int, placed: list[Placed], runs: list[tuple[int, int, int]]) -> None:
+    async def place(
+        self, boot_no: int, placed: list[Placed], runs: list[tuple[int, int, int]]
+    ) -> None:
         """Store places, and (first, first_at_ms, last_at_ms) of the boot's runs."""
 
 
@@ -51,7 +53,11 @@ class Placing:
     """The service: waits for trust, then for the boots' anchors, and places."""
 
     def __init__(
-        self, store: PlacingStore, ledger: Callable[[], Ledger], now: Now, placed: Callable[[], None]
+        self,
+        store: PlacingStore,
+        ledger: Callable[[], Ledger],
+        now: Now,
+        placed: Callable[[], None],
     ) -> None:
         self._store = store
         self._ledger = ledger
@@ -78,6 +84,8 @@ class Placing:
         known = {boot.no: (meter, boot) for meter in self._ledger().meters.values()
                  for boot in meter.boots.values()}  # fmt: skip
         for boot_no in boots:
+            if boot_no not in known:
+                continue  # the ledger is being read
             meter, boot = known[boot_no]
             if boot.clock.anchor_ms is not None or waited or boot is not meter.newest:
                 count += await self._place_boot(meter, boot)

@@ -13,6 +13,7 @@ from gateway.domain.readings import Mark, Reading
 from gateway.pipeline import placement, registers
 from gateway.pipeline.decode import Decoded, Rejected
 from gateway.pipeline.preprocess import breaks_physics
+from gateway.pipeline.registers import Registers
 from gateway.services.batches import (
     Ack,
     Batch,
@@ -31,6 +32,8 @@ MAX_METERS = 2000
 MAX_CHANNELS = 32
 # Registers may count a little before the first window of a boot ends.
 BOOT_SLACK_MS = 60_000
+FOREVER_MS = 2**53
+LATEST_MS = 2**46  # the year 4199: a recording's times beyond it are no times
 
 _encode = msgspec.msgpack.Encoder().encode
 _values = msgspec.structs.astuple
@@ -109,9 +112,7 @@ class Planner:
         """Keep a message that cannot be stored."""
         self._batch.dead.append(DeadLetter(received_ms, topic[:200], rejected, size))
 
-    def _admit(
-        self, topic: str, meter_id: str, decoded: Decoded, received_ms: int
-    ) -> Meter | None:
+    def _admit(self, topic: str, meter_id: str, decoded: Decoded, received_ms: int) -> Meter | None:
         """Register a meter with its first good reading (rule M)."""
         known = self._ledger.meters.get(meter_id)
         if not decoded.readings:
@@ -138,7 +139,10 @@ class Planner:
             boot.began_s = self._now.mono_s()
             self._boots[boot.no] = (meter, boot)
         first, last = span(reading)
-        wrong = self._poison(meter, boot, reading, first)
+        if reading.n == 1 and reading.seq in boot.received:
+            self._batch.duplicates += 1
+            return
+        wrong = self._poison(meter, boot, reading, first, received_ms)
         if wrong is not None:
             self.dead_letter(topic, wrong, received_ms, len(wrong.payload))
             if wrong.seq is not None:
@@ -159,32 +163,48 @@ class Planner:
         )
         return True
 
-    def _poison(self, meter: Meter, boot: Boot, reading: Reading, first: int) -> Rejected | None:
+    def _poison(
+        self, meter: Meter, boot: Boot, reading: Reading, first: int, received_ms: int
+    ) -> Rejected | None:
         """Return what makes a well-formed reading impossible, None when it is fine."""
         if boot.jumps(reading.seq):
             detail = f"seq {reading.seq} is over 10^6 beyond {boot.received.highest}"
             return Rejected("seq_jump", detail, _json(reading))
-        if len(meter.info.channels) + len(reading.ch) > MAX_CHANNELS and len(
-            meter.info.channels.keys() | reading.ch.keys()
-        ) > MAX_CHANNELS:
+        if (
+            len(meter.info.channels) + len(reading.ch) > MAX_CHANNELS
+            and len(meter.info.channels.keys() | reading.ch.keys()) > MAX_CHANNELS
+        ):
             return Rejected("too_many_channels", f"over {MAX_CHANNELS}", _json(reading))
-        run = boot.predecessor(first)
-        if run is not None:
-            before, elapsed_ms = run.regs, max(reading.up - run.last_up_ms, reading.dt)
-        else:
-            before, elapsed_ms = meter.registers_before(boot), max(reading.up, reading.dt) + BOOT_SLACK_MS
+        before, elapsed_ms = self._predecessor(meter, boot, reading, first, received_ms)
         wrong = registers.impossible_rise(
             before, reading.ch, meter.info.channels, elapsed_ms, self._rules.nominal_voltage_v
         )
         if wrong:
-            return Rejected("register_jump", wrong, _json(reading), reading.boot, reading.seq, reading.n)
+            return Rejected(
+                "register_jump", wrong, _json(reading), reading.boot, reading.seq, reading.n
+            )
         return None
+
+    def _predecessor(
+        self, meter: Meter, boot: Boot, reading: Reading, first: int, received_ms: int
+    ) -> tuple[Registers, int]:
+        """Return the registers before a reading, and the ms in which they may have risen."""
+        run = boot.predecessor(first)
+        if run is not None:
+            return run.regs, max(reading.up - run.last_up_ms, reading.dt)
+        last = meter.last_run_before(boot)
+        if last is None:
+            return {}, 0
+        # Between boots `up` tells nothing: what an earlier boot counted may have been lost.
+        now_ms = reading.t if meter.info.recorded and reading.t is not None else received_ms
+        since_ms = now_ms - last.last_at_ms if last.last_at_ms is not None else FOREVER_MS
+        return last.regs, max(since_ms, reading.up, reading.dt) + BOOT_SLACK_MS
 
     def _store(self, meter: Meter, boot: Boot, reading: Reading, received_ms: int) -> None:
         first, last = span(reading)
         self._learn_channels(meter, reading)
         run = boot.predecessor(first)
-        before = meter.registers_before(boot) if run is None else run.regs
+        before = _registers(meter, boot) if run is None else run.regs
         marks = Mark.REGISTER_FELL if registers.fell(before, reading.ch) else 0
         if breaks_physics(reading.v, reading.ch):
             marks |= Mark.PHYSICS
@@ -224,7 +244,7 @@ class Planner:
         self, meter: Meter, boot: Boot, reading: Reading, received_ms: int
     ) -> tuple[int | None, int]:
         """Place a reading (rule T); (None, UNPLACED) while the gateway's clock is untrusted."""
-        if meter.info.recorded and reading.t is not None:
+        if meter.info.recorded and reading.t is not None and 0 <= reading.t <= LATEST_MS:
             return reading.t, 0
         if not self._now.trusted():
             return None, Mark.UNPLACED
@@ -239,7 +259,8 @@ class Planner:
             self._boots[boot.no] = (meter, boot)
         if where.at_ms is not None:
             return where.at_ms, where.marks
-        return self._between(meter, boot, reading, received_ms) + reading.up, Mark.NEIGHBOURED
+        anchor = self._between(meter, boot, reading, received_ms)
+        return min(anchor + reading.up, received_ms + placement.FUTURE_MS), Mark.NEIGHBOURED
 
     def _between(self, meter: Meter, boot: Boot, reading: Reading, received_ms: int) -> int:
         """Return the anchor of a boot that only its neighbours tell about."""
@@ -345,7 +366,15 @@ class Planner:
         batch = self._batch
         batch.boots = {no: _boot_row(meter, boot) for no, (meter, boot) in self._boots.items()}
         batch.runs = [
-            RunRow(boot.no, run.first, run.last, run.first_at_ms, run.last_at_ms, run.last_up_ms, run.regs)
+            RunRow(
+                boot.no,
+                run.first,
+                run.last,
+                run.first_at_ms,
+                run.last_at_ms,
+                run.last_up_ms,
+                run.regs,
+            )
             for boot, run in self._runs.values()
         ]
         batch.moved = list(self._moved.values())
@@ -367,6 +396,12 @@ def _ack(meter: Meter, answered: set[int]) -> Ack | None:
         if number != newest.boot and number in meter.boots
     )
     return Ack(meter.info.id, newest.boot, newest.upto, more, meter.registers())
+
+
+def _registers(meter: Meter, boot: Boot) -> Registers:
+    """Return the registers at the end of the boots before this one."""
+    last = meter.last_run_before(boot)
+    return {} if last is None else last.regs
 
 
 def _boot_row(meter: Meter, boot: Boot) -> BootRow:

@@ -36,13 +36,15 @@ class Track:
         self.row = 0
         self.at_ms = 0
         self.rows_since_snapshot = 0
+        self.snapshot_row = 0
         self.judge_failed = False
         self.held_from: int | None = None  # first row that waits to be placed in time
 
     def restore(self, row: int, at_ms: int, state: bytes) -> None:
         """Go on from a stored position."""
         snapshot = msgspec.msgpack.decode(state, type=Snapshot)
-        self.row, self.at_ms = row, at_ms
+        self.row = self.snapshot_row = row
+        self.at_ms = at_ms
         self.roll = MeterRoll(self.calendar, snapshot.channels)
         self.judge.load(snapshot.judge)
         self.judge_failed = snapshot.judge_failed
@@ -50,6 +52,7 @@ class Track:
     def snapshot(self) -> bytes:
         """Return the state as it is after `row`."""
         self.rows_since_snapshot = 0
+        self.snapshot_row = self.row
         return msgspec.msgpack.encode(
             Snapshot(self.roll.channels, self.judge.dump(), self.judge_failed)
         )
@@ -76,4 +79,3 @@ class Track:
     def is_historic(self, reading: Stored) -> bool:
         """Tell whether what this reading shows is no news."""
         return self.info.recorded or reading.received_ms - reading.at_ms > HISTORIC_MS
-

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
-from gateway.domain.alerts import AlertKind, Finding
+from gateway.domain.alerts import AlertKind, Evidence, Finding
+from gateway.domain.errors import StorageError, TransientError
 from gateway.services.deriving import Deriver
 from gateway.services.ledger import Ledger
 from gateway.services.planner import Now
@@ -45,7 +46,11 @@ class Watching:
         self._silence.adopt(alerts)
         self._clock_told = any(alert.key[2] is AlertKind.CLOCK for alert in alerts)
         while True:
-            await self._deriver.report(self.look())
+            try:
+                await self._deriver.report(self.look())
+            except StorageError as error:
+                msg = f"an alert could not be stored: {error}"
+                raise TransientError(msg) from error
             await asyncio.sleep(LOOK_S)
 
     def look(self) -> list[Finding]:
@@ -87,5 +92,5 @@ class Watching:
             f"Readings of unknown meters are refused: {shown}. Register them with"
             " `wattwarden meters add`, or set meters.auto_register = true."
         )
-        evidence = {"unknown_meters": len(names), "first": names[0]}
+        evidence: Evidence = {"unknown_meters": len(names), "first": names[0]}
         return [security_finding(now_ms, active=True, detail=detail, evidence=evidence)]

@@ -62,7 +62,7 @@ class ChannelPatch(Body):
     """What changes of a channel; `rating_a` null = unknown."""
 
     role: Role | None = None
-    rating_a: float | None = Field(default=None, gt=0, le=10_000, allow_inf_nan=False)
+    rating_a: float | None = Field(default=None, gt=0, le=1000, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _role_is_never_null(self) -> Self:

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterable
+from typing import Any
 
 from gateway.domain.alerts import Alert, AlertKind, AlertState, Severity
 from gateway.pipeline.alert_book import Change
@@ -36,7 +37,7 @@ def write_changes(db: sqlite3.Connection, changes: Iterable[Change]) -> None:
         )
 
 
-def _row(alert: Alert) -> tuple[object, ...]:
+def _row(alert: Alert) -> tuple[Any, ...]:
     meter, channel, kind = alert.key
     return (
         alert.id, meter, channel, kind.value, alert.severity.value, alert.state.value,
@@ -68,19 +69,19 @@ def load_alerts(
     return [_alert(row) for row in db.execute(query, arguments)]
 
 
-def _alert(row: tuple[object, ...]) -> Alert:
+def _alert(row: tuple[Any, ...]) -> Alert:
     return Alert(
-        id=str(row[0]),
-        key=(str(row[1]), str(row[2]), AlertKind(row[3])),
+        id=row[0],
+        key=(row[1], row[2], AlertKind(row[3])),
         severity=Severity(row[4]),
         state=AlertState(row[5]),
-        opened_ms=row[6],  # type: ignore[arg-type] - STRICT columns
-        updated_ms=row[7],  # type: ignore[arg-type]
-        resolved_ms=row[8],  # type: ignore[arg-type]
-        count=row[9],  # type: ignore[arg-type]
-        title=str(row[10]),
-        detail=str(row[11]),
-        evidence=json.loads(str(row[12])),
-        snoozed_until_ms=row[13],  # type: ignore[arg-type]
+        opened_ms=row[6],
+        updated_ms=row[7],
+        resolved_ms=row[8],
+        count=row[9],
+        title=row[10],
+        detail=row[11],
+        evidence=json.loads(row[12]),
+        snoozed_until_ms=row[13],
         historic=bool(row[14]),
     )

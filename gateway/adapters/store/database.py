@@ -151,7 +151,9 @@ class Database:
             if ended:
                 return
 
-    def _commit(self, group: list[_Job]) -> None:
+    def _commit(self, submitted: list[_Job]) -> None:
+        # From here on nobody can cancel; what was cancelled before is not begun.
+        group = [job for job in submitted if job.done.set_running_or_notify_cancel()]
         try:
             self._db.execute("BEGIN IMMEDIATE")
             outcomes = [_attempt(self._db, job) for job in group]

@@ -1,6 +1,7 @@
 """What judging reads and writes, on SQLite."""
 
 import sqlite3
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from gateway.adapters.store import rollups
@@ -45,6 +46,10 @@ class SqlDeriveStore:
 
         return await self._database.read(work)
 
+    async def looked_at(self) -> int:
+        """Read the row up to which nothing is left to do."""
+        return await self._database.read(read_looked_at)
+
     async def rows_after(self, row: int, limit: int) -> list[Next]:
         """Read committed readings in the order of their rows."""
 
@@ -54,16 +59,15 @@ class SqlDeriveStore:
 
         return await self._database.read(work)
 
-    def _next(self, db: sqlite3.Connection, row: tuple[object, ...]) -> Next:
+    def _next(self, db: sqlite3.Connection, row: tuple[Any, ...]) -> Next:
         number = row[1]
-        known = self._boots.get(number)  # type: ignore[call-overload] - STRICT column
+        known = self._boots.get(number)
         if known is None:
             query = (
-                "SELECT boots.no, meter_no, id, boot FROM boots JOIN meters"
-                " ON meters.no = meter_no"
+                "SELECT boots.no, meter_no, id, boot FROM boots JOIN meters ON meters.no = meter_no"
             )
             self._boots = {no: (m, meter, boot) for no, m, meter, boot in db.execute(query)}
-            known = self._boots[number]  # type: ignore[index]
+            known = self._boots[number]
         meter_no, meter, boot = known
         return Next(meter_no, row[6] is not None, stored(row, meter, boot))
 
@@ -104,6 +108,14 @@ class SqlDeriveStore:
         )
         db.executemany("INSERT OR REPLACE INTO models VALUES (?,?,?,?,?)", effects.models)
         db.executemany("INSERT OR REPLACE INTO judged VALUES (?,?,?,?)", effects.positions)
+        query = "INSERT OR REPLACE INTO meta VALUES ('looked_at', ?)"
+        db.execute(query, (str(effects.looked_at),))
+
+
+def read_looked_at(db: sqlite3.Connection) -> int:
+    """Return the row up to which every reading has been judged and rolled up."""
+    row = db.execute("SELECT value FROM meta WHERE key = 'looked_at'").fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def load_meters(db: sqlite3.Connection) -> list[MeterRecord]:
@@ -117,15 +129,17 @@ def load_meters(db: sqlite3.Connection) -> list[MeterRecord]:
         "SELECT meter_no, channel, body FROM models WHERE kind = ?", (GAUSSIAN,)
     ):
         models.setdefault(meter_no, {})[channel] = body
-    judged = {no: (row, at_ms, state) for no, row, at_ms, state in db.execute("SELECT * FROM judged")}
+    judged = {
+        no: (row, at_ms, state) for no, row, at_ms, state in db.execute("SELECT * FROM judged")
+    }
     records = []
     for no, meter_id, recorded, label, registered_ms in db.execute(
         "SELECT no, id, recorded, label, registered_ms FROM meters ORDER BY no"
     ).fetchall():
         own = channels.get(no, {})
         infos = {name: info for name, (_, info) in own.items()}
-        info = MeterInfo(meter_id, bool(recorded), label, registered_ms, infos)
+        meter = MeterInfo(meter_id, bool(recorded), label, registered_ms, infos)
         row, at_ms, state = judged.get(no, (0, 0, None))
         numbers = {name: number for name, (number, _) in own.items()}
-        records.append(MeterRecord(no, info, numbers, row, at_ms, state, models.get(no, {})))
+        records.append(MeterRecord(no, meter, numbers, row, at_ms, state, models.get(no, {})))
     return records

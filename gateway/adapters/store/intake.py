@@ -1,16 +1,21 @@
 """Write one batch of the intake, and load the ledger it was planned with."""
 
 import sqlite3
+
 import msgspec
 
 from gateway.adapters.store import segments
+from gateway.adapters.store.deriving import read_looked_at
+from gateway.adapters.store.schema import SEGMENT_BITS
 from gateway.domain.meters import ChannelInfo, MeterInfo, Role
-from gateway.pipeline.placement import BootClock
+from gateway.pipeline.placement import FUTURE_MS, BootClock
 from gateway.pipeline.registers import Register, Registers
 from gateway.services.batches import Batch, DeadLetter, GapCut, GapRow, Moved, Replaced
 from gateway.services.ledger import Boot, Ledger, Meter, Run
 
 MAX_DEAD_LETTERS = 10_000
+# Anchor + up, never ahead of the receipt (an `up` may be nonsense).
+PLACE = f"min(? + up_ms, received_ms + {FUTURE_MS})"
 
 _pack = msgspec.msgpack.Encoder().encode
 _registers = msgspec.msgpack.Decoder(dict[str, tuple[Register | None, Register | None]])
@@ -41,7 +46,7 @@ def write_batch(db: sqlite3.Connection, batch: Batch) -> None:
     )
     db.executemany(UPSERT_BOOT, batch.boots.values())
     db.executemany(INSERT_READING, batch.rows)
-    unplaced = {boot_no: row for row, boot_no, *_, at_ms in (r[:7] for r in reversed(batch.rows)) if at_ms is None}
+    unplaced = {row[1]: row[0] for row in reversed(batch.rows) if row[6] is None}
     if unplaced:
         db.executemany("INSERT OR IGNORE INTO unplaced VALUES (?,?)", unplaced.items())
     db.executemany("DELETE FROM runs WHERE boot_no = ? AND first = ?", batch.deleted_runs)
@@ -109,18 +114,18 @@ def _move(db: sqlite3.Connection, moved: Moved) -> None:
     touched: list[tuple[int, int, int]] = []
     for low, high in segments.ranges_by_seq(db, boot_no, 0, 2**33):
         touched += db.execute(
-            "SELECT row, min(at_ms, ? + up_ms) - dt_ms, max(at_ms, ? + up_ms) FROM readings"
+            f"SELECT row, min(at_ms, {PLACE}) - dt_ms, max(at_ms, {PLACE}) FROM readings"  # noqa: S608
             " WHERE row >= ? AND row < ? AND boot_no = ? AND marks & ?",
             (anchor_ms, anchor_ms, low, high, boot_no, mark),
         ).fetchall()
     if not touched:
         return
     db.executemany(
-        "UPDATE readings SET at_ms = ? + up_ms WHERE row = ?",
+        f"UPDATE readings SET at_ms = {PLACE} WHERE row = ?",  # noqa: S608 - a constant
         [(anchor_ms, row) for row, _, _ in touched],
     )
     open_row = segments.open_row(db)
-    for segment in {row >> segments.SEGMENT_BITS for row, _, _ in touched if row < open_row}:
+    for segment in {row >> SEGMENT_BITS for row, _, _ in touched if row < open_row}:
         segments.summarise(db, segment)
     _soil(db, meter_no, min(start for _, start, _ in touched), max(end for _, _, end in touched))
 
@@ -137,7 +142,14 @@ def _bury(db: sqlite3.Connection, dead: list[DeadLetter]) -> None:
         "INSERT INTO dead_letters (received_ms, topic, reason, detail, size, payload)"
         " VALUES (?,?,?,?,?,?)",
         [
-            (d.received_ms, d.topic, d.rejected.reason, d.rejected.detail, d.size, d.rejected.payload)
+            (
+                d.received_ms,
+                d.topic,
+                d.rejected.reason,
+                d.rejected.detail,
+                d.size,
+                d.rejected.payload,
+            )
             for d in dead
         ],
     )
@@ -172,7 +184,7 @@ def load_ledger(db: sqlite3.Connection) -> Ledger:
     ledger.next_channel_no = _highest(db, "no", "channels") + 1
     ledger.next_boot_no = _highest(db, "no", "boots") + 1
     judged = _highest(db, "row", "judged")  # the newest rows may have been retired
-    ledger.next_row = max(ledger.next_row, judged + 1)
+    ledger.next_row = max(ledger.next_row, judged + 1, read_looked_at(db) + 1)
     return ledger
 
 

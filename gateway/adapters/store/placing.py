@@ -5,6 +5,7 @@ import sqlite3
 from gateway.adapters.store import segments
 from gateway.adapters.store.database import Database
 from gateway.adapters.store.rows import COLUMNS, stored
+from gateway.adapters.store.schema import SEGMENT_BITS
 from gateway.domain.readings import Mark
 from gateway.services.placing import Placed, Unplaced
 
@@ -52,6 +53,6 @@ def _place(
         [(first_at, last_at, boot_no, first) for first, first_at, last_at in runs],
     )
     open_row = segments.open_row(db)
-    for segment in {p.row >> segments.SEGMENT_BITS for p in placed if p.row < open_row}:
+    for segment in {p.row >> SEGMENT_BITS for p in placed if p.row < open_row}:
         segments.summarise(db, segment)
     db.execute("DELETE FROM unplaced WHERE boot_no = ?", (boot_no,))

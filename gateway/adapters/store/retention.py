@@ -3,6 +3,7 @@
 import sqlite3
 
 from gateway.adapters.store.database import Database
+from gateway.adapters.store.deriving import read_looked_at
 from gateway.adapters.store.schema import SEGMENT_BITS
 
 
@@ -36,7 +37,7 @@ class SqlRetentionStore:
 
 
 def _retire(db: sqlite3.Connection, before_ms: int | None, most: int) -> int:
-    judged = db.execute("SELECT min(row) FROM judged").fetchone()[0] or 0
+    judged = read_looked_at(db)
     waiting = db.execute("SELECT min(first_row) FROM unplaced").fetchone()[0]
     limit = judged if waiting is None else min(judged, waiting - 1)
     gone = 0

@@ -16,17 +16,27 @@ FIELDS = (
     " i_sum, i_dt, reg_at_ms, wh_in, wh_out, base_in, base_out"
 )
 SUMS = ("n", "dt_ms", "p_sum", "p_dt", "q_sum", "q_dt", "v_sum", "v_dt", "i_sum", "i_dt")
-REGISTERS = ("wh_in", "wh_out", "base_in", "base_out", "reg_at_ms")
 _values = msgspec.structs.astuple
 
 
 def _upsert(resolution: str) -> str:
     """Return the statement that adds a contribution to a row."""
     adds = [f"{c} = {c} + excluded.{c}" for c in SUMS]
-    lows = [f"{c} = ifnull(min({c}, excluded.{c}), ifnull({c}, excluded.{c}))" for c in ("p_min", "v_min")]
-    highs = [f"{c} = ifnull(max({c}, excluded.{c}), ifnull({c}, excluded.{c}))" for c in ("p_max", "v_max")]
+    lows = [
+        f"{c} = ifnull(min({c}, excluded.{c}), ifnull({c}, excluded.{c}))"
+        for c in ("p_min", "v_min")
+    ]
+    highs = [
+        f"{c} = ifnull(max({c}, excluded.{c}), ifnull({c}, excluded.{c}))"
+        for c in ("p_max", "v_max")
+    ]
     newer = "excluded.reg_at_ms >= ifnull(reg_at_ms, excluded.reg_at_ms)"
-    regs = [f"{c} = iif({newer}, ifnull(excluded.{c}, {c}), {c})" for c in REGISTERS]
+    regs = [
+        f"{c}_{way} = iif({newer} AND excluded.wh_{way} IS NOT NULL, excluded.{c}_{way}, {c}_{way})"
+        for way in ("in", "out")
+        for c in ("base", "wh")
+    ]
+    regs.append(f"reg_at_ms = iif({newer}, excluded.reg_at_ms, reg_at_ms)")
     marks = ",".join("?" * 21)
     sets = ", ".join((*adds, *lows, *highs, *regs))
     return (
@@ -60,7 +70,12 @@ def read(
 
 
 def readings_between(
-    db: sqlite3.Connection, meter_no: int, start_ms: int, end_ms: int, *, upto_row: int | None = None
+    db: sqlite3.Connection,
+    meter_no: int,
+    start_ms: int,
+    end_ms: int,
+    *,
+    upto_row: int | None = None,
 ) -> list[Stored]:
     """Return a meter's placed readings whose middle lies in [start, end), in time order."""
     boots = dict(db.execute("SELECT no, boot FROM boots WHERE meter_no = ?", (meter_no,)))
@@ -84,18 +99,25 @@ def rebuild(db: sqlite3.Connection, order: Rebuild, calendar: Calendar) -> None:
     """Compute a meter's intervals in a span again from its readings up to a row.
 
     Whole local days are rebuilt, so that every resolution stays the sum of its minutes.
-    Days whose readings have been retired keep what they have.
+    Days of which readings have been retired keep what they have.
     """
     start_ms = calendar.start_of("1d", order.from_ms)
     end_ms = calendar.end_of("1d", calendar.start_of("1d", order.to_ms))
+    oldest_ms = _oldest_ms(db)
     day_ms = start_ms
     while day_ms < end_ms:
         next_ms = calendar.end_of("1d", day_ms)
         readings = readings_between(db, order.meter_no, day_ms, next_ms, upto_row=order.row)
-        if readings:
+        if readings and day_ms >= oldest_ms:
             _rebuild_day(db, order.meter_no, day_ms, next_ms, readings, calendar)
         day_ms = next_ms
     db.execute("DELETE FROM dirty WHERE no = ?", (order.dirty_no,))
+
+
+def _oldest_ms(db: sqlite3.Connection) -> int:
+    """Return the time before which readings may have been retired."""
+    first = db.execute("SELECT row, at_ms FROM readings ORDER BY row LIMIT 1").fetchone()
+    return 0 if first is None or first[0] == 1 else first[1] or 0
 
 
 def _rebuild_day(

@@ -1,11 +1,18 @@
 """The database's schema as numbered migrations, applied in order and never edited afterwards."""
 
 import sqlite3
-
-from sqlite_utils import Database as UtilsDatabase
-from sqlite_utils.migrations import Migrations
+import sys
 
 from gateway.domain.errors import SchemaTooNewError
+
+# sqlite-utils imports pandas where that happens to be installed, only to print tables: 75 MB
+# that a gateway on a Pi would carry for nothing.
+_hidden = "pandas" not in sys.modules and sys.modules.setdefault("pandas", None) is None  # type: ignore[arg-type]
+from sqlite_utils import Database as UtilsDatabase  # noqa: E402
+from sqlite_utils.migrations import Migrations  # noqa: E402
+
+if _hidden:
+    del sys.modules["pandas"]
 
 # Written to PRAGMA user_version; rises with every migration.
 SCHEMA_VERSION = 1

@@ -22,7 +22,9 @@ def summarise(db: sqlite3.Connection, segment: int) -> None:
     """Write one segment's summary anew, after it was filled or its rows were changed."""
     first = segment << SEGMENT_BITS
     db.execute("DELETE FROM segments WHERE segment = ?", (segment,))
-    db.execute(SUMMARY, {"bits": SEGMENT_BITS, "first": first, "after": first + (1 << SEGMENT_BITS)})
+    db.execute(
+        SUMMARY, {"bits": SEGMENT_BITS, "first": first, "after": first + (1 << SEGMENT_BITS)}
+    )
 
 
 def open_row(db: sqlite3.Connection) -> int:

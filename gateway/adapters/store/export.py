@@ -1,0 +1,174 @@
+"""Read one channel's history out of SQLite, while the daemon runs or not."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from gateway.adapters.store import rollups, segments
+from gateway.adapters.store.database import connect
+from gateway.adapters.store.rows import COLUMNS, stored
+from gateway.adapters.store.schema import refuse_newer
+from gateway.domain.errors import ConfigError, NotFoundError
+from gateway.domain.readings import Stored
+from gateway.pipeline.rollups import Bucket, Calendar, Contribution, MeterRoll
+from gateway.services.exporting import GapSpan, Target
+from gateway.services.tracks import LATE_MS, Snapshot
+
+CHUNK_MS = 86_400_000  # readings are sorted in memory a day at a time
+LONGEST_DT_MS = 86_400_000
+
+
+class SqlExportStore:
+    """Satisfies `ExportStore` on a read-only connection."""
+
+    def __init__(self, path: Path, zone: ZoneInfo) -> None:
+        """Open the file; ConfigError when there is none, SchemaTooNewError when it is newer."""
+        if not path.exists():
+            msg = f"storage.path: {path} does not exist; has the gateway ever run with it?"
+            raise ConfigError(msg)
+        self._db = connect(path, read_only=True)
+        refuse_newer(self._db, str(path))
+        self._calendar = Calendar(zone)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()
+
+    def find(self, meter: str, channel: str) -> Target:
+        """Return a channel; NotFoundError names the meter or channel that does not exist."""
+        row = self._db.execute("SELECT no FROM meters WHERE id = ?", (meter,)).fetchone()
+        if row is None:
+            msg = f"--meter: no meter {meter!r}; see: wattwarden meters list"
+            raise NotFoundError(msg)
+        query = "SELECT name, no FROM channels WHERE meter_no = ? ORDER BY no"
+        channels = dict(self._db.execute(query, row).fetchall())
+        if channel not in channels:
+            known = ", ".join(channels) or "none yet"
+            msg = f"--channel: meter {meter} has no channel {channel!r}; it has: {known}"
+            raise NotFoundError(msg)
+        return Target(row[0], channels[channel], channel)
+
+    def bounds(self, target: Target) -> tuple[int, int]:
+        """Return a span [start, end) in ms that holds every reading of the meter."""
+        low, high = self._db.execute(
+            "SELECT min(first_at_ms), max(last_at_ms) FROM runs JOIN boots ON no = boot_no"
+            " WHERE meter_no = ?",
+            (target.meter_no,),
+        ).fetchone()
+        if low is None:
+            return 0, 0
+        marks = self._db.execute(
+            "SELECT min(s.min_at_ms), max(s.max_at_ms) FROM segments s JOIN boots ON no = boot_no"
+            " WHERE meter_no = ?",
+            (target.meter_no,),
+        ).fetchone()
+        ends = [value for value in (low, high, *marks) if value is not None]
+        return min(ends) - LONGEST_DT_MS, max(ends) + LONGEST_DT_MS
+
+    def readings(self, target: Target, start_ms: int, end_ms: int) -> Iterator[Stored]:
+        """Yield placed readings with start ≤ t < end, in time order, a day at a time."""
+        low_ms, high_ms = self.bounds(target)
+        at_ms, end_ms = max(start_ms, low_ms), min(end_ms, high_ms)
+        while at_ms < end_ms:
+            next_ms = min(at_ms + CHUNK_MS, end_ms)
+            yield from self._chunk(target, at_ms, next_ms)
+            at_ms = next_ms
+
+    def _chunk(self, target: Target, start_ms: int, end_ms: int) -> list[Stored]:
+        query = "SELECT no, boot FROM boots WHERE meter_no = ?"
+        boots = dict(self._db.execute(query, (target.meter_no,)).fetchall())
+        marks = ",".join("?" * len(boots))
+        found: list[Stored] = []
+        ranges = segments.ranges_by_time(self._db, list(boots), start_ms, end_ms)
+        for low, high in ranges:
+            rows = self._db.execute(
+                f"SELECT {COLUMNS} FROM readings WHERE row >= ? AND row < ?"  # noqa: S608 - ours
+                f" AND at_ms >= ? AND at_ms < ? AND boot_no IN ({marks})",
+                (low, high, start_ms, end_ms, *boots),
+            )
+            found += [stored(row, "", boots[row[1]]) for row in rows]
+        found.sort(key=lambda reading: (reading.at_ms, reading.row))
+        return found
+
+    def rollups(
+        self, target: Target, resolution: str, start_ms: int, end_ms: int
+    ) -> Iterator[Bucket]:
+        """Yield intervals that begin in [start, end): written, open, and not judged yet.
+
+        A rollup never lags (rule I): what is written, what the judging holds in memory as of
+        its stored position, and the readings behind that position add up to all readings.
+        """
+        self._db.execute("BEGIN")
+        try:
+            late = self._not_written(target, resolution)
+            inside = {s: part for s, part in late.items() if start_ms <= s < end_ms}
+            for bucket in rollups.read(self._db, target.channel_no, resolution, start_ms, end_ms):
+                for start in sorted(s for s in inside if s < bucket.start_ms):
+                    yield inside.pop(start)
+                if (part := inside.pop(bucket.start_ms, None)) is not None:
+                    bucket.merge(part)
+                yield bucket
+            for start in sorted(inside):
+                yield inside[start]
+        finally:
+            self._db.execute("COMMIT")
+
+    def _not_written(self, target: Target, resolution: str) -> dict[int, Bucket]:
+        """Return, by start, the parts of intervals that are not in the table yet."""
+        roll, row, judged_ms = self._snapshot(target)
+        parts: list[Contribution] = []
+        query = f"SELECT {COLUMNS} FROM readings WHERE row > ? AND at_ms IS NOT NULL ORDER BY row"  # noqa: S608
+        boots = {
+            int(no)
+            for (no,) in self._db.execute(
+                "SELECT no FROM boots WHERE meter_no = ?", (target.meter_no,)
+            )
+        }
+        for found in self._db.execute(query, (row,)):
+            if found[1] not in boots:
+                continue
+            reading = stored(found, "", 0)
+            late = judged_ms > 0 and reading.at_ms + LATE_MS < judged_ms
+            judged_ms = max(judged_ms, reading.at_ms)
+            roll.add(reading, parts, late=late)
+        collected: dict[int, Bucket] = {}
+        for part in (*parts, *roll.open_parts()):
+            if part.channel == target.channel and part.resolution == resolution:
+                start_ms = part.bucket.start_ms
+                collected.setdefault(start_ms, Bucket(start_ms)).merge(part.bucket)
+        return collected
+
+    def _snapshot(self, target: Target) -> tuple[MeterRoll, int, int]:
+        """Return the rollups' memory as of the stored position, and that position."""
+        query = "SELECT row, at_ms, state FROM judged WHERE meter_no = ?"
+        found = self._db.execute(query, (target.meter_no,)).fetchone()
+        if found is None:
+            return MeterRoll(self._calendar), 0, 0
+        snapshot = msgspec.msgpack.decode(found[2], type=Snapshot)
+        return MeterRoll(self._calendar, snapshot.channels), found[0], found[1]
+
+    def gaps(self, target: Target, start_ms: int, end_ms: int) -> list[GapSpan]:
+        """Return the meter's gaps that touch [start, end), in time order."""
+        return read_gaps(self._db, target.meter_no, start_ms, end_ms)
+
+
+def read_gaps(db: sqlite3.Connection, meter_no: int, start_ms: int, end_ms: int) -> list[GapSpan]:
+    """Return a meter's gaps in time: from the end of what is before to the start of what follows."""
+    query = (
+        "SELECT g.first, g.last, g.state,"
+        " (SELECT last_at_ms FROM runs r WHERE r.boot_no = g.boot_no AND r.last < g.first"
+        "  ORDER BY r.first DESC LIMIT 1),"
+        " (SELECT first_at_ms FROM runs r WHERE r.boot_no = g.boot_no AND r.first > g.last"
+        "  ORDER BY r.first LIMIT 1)"
+        " FROM gaps g JOIN boots ON no = g.boot_no WHERE meter_no = ?"
+    )
+    spans: list[GapSpan] = []
+    for _, _, state, from_ms, to_ms in db.execute(query, (meter_no,)):
+        if from_ms is None or to_ms is None:
+            continue  # nothing before or after it yet: no place in time
+        if to_ms > start_ms and from_ms < end_ms:
+            spans.append(GapSpan(from_ms, to_ms, state))
+    return sorted(spans)
