@@ -1,0 +1,139 @@
+"""Rule L of the contract: what goes when space or time runs out, and what never does."""
+
+from collections.abc import Callable
+
+import pytest
+
+from gateway.adapters.store.retention import SqlRetentionStore
+from gateway.services.retention import Retention
+from tests.gateway.services.site_rig import START_MS, Site, same_bucket, window, windows
+
+DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+MANY = 9000  # two whole segments and some
+
+
+async def fill(site: Site, *, judge: bool = True) -> None:
+    """Store MANY readings; judged to the end and noted so."""
+    site.now.wall = START_MS + 3 * HOUR_MS
+    for first in range(0, MANY, 120):
+        site.plan(windows(first, first + 119))
+    site.commit()
+    if judge:
+        await site.derive()
+        await site.deriver.drain()
+
+
+def retention(site: Site, raw_days: int = 30, max_bytes: int = 10**12) -> Retention:
+    return Retention(SqlRetentionStore(site.database), site.now, raw_days, max_bytes)
+
+
+def later(site: Site, days: int) -> None:
+    """Let days pass; one reading comes at the end of them."""
+    site.now.wall += days * DAY_MS
+    site.send(window(0, 2, boot_ms=site.now.wall - 2000))
+
+
+async def test_rule_l_old_raw_rows_go_and_all_else_stays(site: Site) -> None:
+    await fill(site)
+    site.dropped(9005, 9010)
+    later(site, 31)
+    await site.derive()
+    await site.deriver.drain()
+    kept = {name: site.rolled(name) for name in ("1m", "15m", "1h", "1d")}
+    assert await retention(site).look() == 2
+    assert min(row.row for row in site.rows()) == 8192
+    for name, wanted in kept.items():
+        rolled = site.rolled(name)
+        assert all(same_bucket(rolled[start], wanted[start]) for start in wanted)
+    assert site.query("SELECT first, last FROM runs ORDER BY boot_no") == [(0, MANY - 1), (0, 0)]
+    assert site.gaps() == [(9005, 9010, "final")]
+    assert site.query("SELECT count(*) FROM segments") == [(0,)]
+
+
+async def test_rule_l_young_rows_stay(site: Site) -> None:
+    await fill(site)
+    later(site, 29)
+    assert await retention(site).look() == 0
+
+
+async def test_rule_l_rows_that_were_not_judged_stay(site: Site) -> None:
+    await fill(site, judge=False)
+    later(site, 31)
+    assert await retention(site).look() == 0
+
+
+async def test_rule_l_nothing_goes_on_the_word_of_a_clock_that_ran_away(site: Site) -> None:
+    await fill(site)
+    site.now.wall += 400 * DAY_MS  # and no reading has come since
+    assert await retention(site).look() == 0
+    later(site, 0)
+    site.now.trust = False
+    assert await retention(site).look() == 0
+
+
+async def test_rule_l_rows_that_wait_for_a_place_stay(site: Site) -> None:
+    site.now.trust = False
+    await fill(site)
+    site.now.trust = True
+    later(site, 31)
+    await site.derive()
+    await site.deriver.drain()
+    assert await retention(site).look() == 0
+
+
+async def test_rule_l_when_space_runs_out_the_oldest_go_first_whatever_their_age(
+    site: Site,
+) -> None:
+    await fill(site)
+    store = SqlRetentionStore(site.database)
+    used = await store.used_bytes()
+    assert await retention(site, max_bytes=used - 1000).look() >= 1
+    assert await store.used_bytes() < used - 1000
+    assert min(row.row for row in site.rows()) == 8192
+
+
+async def test_rule_l_an_idle_meter_does_not_stop_retention(site: Site) -> None:
+    site.send(window(0), "gone")
+    await fill(site)
+    later(site, 31)
+    await site.derive()
+    await site.deriver.drain()
+    assert await retention(site).look() == 2
+
+
+async def spool_over_old(site: Site) -> None:
+    site.send(windows(MANY, MANY + 9))
+    await site.derive()
+    site.send(window(MANY + 9, n=10, dt=10_000, flags=["spool"]))
+
+
+async def anchor_falls(site: Site) -> None:
+    site.send(window(MANY, t=None))
+    site.state(boot=1, bootn=1, up=(MANY + 1000) * 1000)
+
+
+@pytest.mark.parametrize("happens", [spool_over_old, anchor_falls])
+async def test_rule_l_a_rebuild_keeps_the_rollups_of_retired_rows(
+    site: Site, happens: Callable[[Site], object]
+) -> None:
+    await fill(site)
+    assert await SqlRetentionStore(site.database).retire(None, 8) == 2
+    before = site.rolled("1m")
+    await happens(site)  # type: ignore[misc]
+    await site.derive()
+    after = site.rolled("1m")
+    whole = [start for start in before if start < START_MS + 8000 * 1000]
+    assert len(whole) > 100
+    assert all(start in after and same_bucket(before[start], after[start]) for start in whole)
+    assert sum(bucket.n for bucket in site.rolled("1d").values()) == sum(
+        bucket.n for bucket in after.values()
+    )
+
+
+async def test_rule_l_row_numbers_go_on_after_everything_was_retired(site: Site) -> None:
+    await fill(site)
+    await site.deriver.drain()
+    newest = site.ledger.next_row
+    site.database.write_now(lambda db: db.execute("DELETE FROM readings").rowcount)
+    assert site.reload().next_row == newest
