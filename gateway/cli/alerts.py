@@ -31,7 +31,9 @@ class _Wanted(TypedDict):
 
 
 @click.group(
-    epilog=example("wattwarden alerts list --state open", "wattwarden alerts acknowledge 5f0c2a…")
+    epilog=example(
+        "wattwarden alerts list --state open", "wattwarden alerts acknowledge c434270be8f073eb"
+    )
 )
 def alerts() -> None:
     """See alerts and answer them."""
@@ -86,7 +88,7 @@ def list_alerts(config: Path, limit: int, *, as_json: bool, **wanted: Unpack[_Wa
         click.echo(f"there are more than {limit}; see --limit", err=True)
 
 
-@alerts.command(epilog=example("wattwarden alerts acknowledge 5f0c2a…"))
+@alerts.command(epilog=example("wattwarden alerts acknowledge c434270be8f073eb"))
 @id_argument
 @json_option
 @config_option
@@ -95,7 +97,9 @@ def acknowledge(alert_id: str, config: Path, *, as_json: bool) -> None:
     _change(config, "alerts.acknowledge", {"id": alert_id}, as_json=as_json)
 
 
-@alerts.command(epilog=example('wattwarden alerts resolve 5f0c2a… --note "clamp turned round"'))
+@alerts.command(
+    epilog=example('wattwarden alerts resolve c434270be8f073eb --note "clamp turned round"')
+)
 @id_argument
 @click.option("--note", default="", help="What was found or done, for the alert's history.")
 @json_option
@@ -105,7 +109,7 @@ def resolve(alert_id: str, note: str, config: Path, *, as_json: bool) -> None:
     _change(config, "alerts.resolve", {"id": alert_id, "note": note}, as_json=as_json)
 
 
-@alerts.command(epilog=example("wattwarden alerts snooze 5f0c2a… --minutes 120"))
+@alerts.command(epilog=example("wattwarden alerts snooze c434270be8f073eb --minutes 120"))
 @id_argument
 @click.option(
     "--minutes",
@@ -121,7 +125,9 @@ def snooze(alert_id: str, minutes: int, config: Path, *, as_json: bool) -> None:
 
 
 @alerts.command(
-    epilog=example('wattwarden alerts verdict 5f0c2a… --wrong --note "guests, all ovens on"')
+    epilog=example(
+        'wattwarden alerts verdict c434270be8f073eb --wrong --note "guests, all ovens on"'
+    )
 )
 @id_argument
 @click.option("--right/--wrong", "right", default=None, help="Whether the alert was right.")
