@@ -132,7 +132,7 @@ def induction_hob() -> Appliance:
         Part(1800.0, shapes.INDUCTION, ELECTRONIC, 0.008),
         Part(1800.0, shapes.INDUCTION, ELECTRONIC, 0.008, burst_ms=1000, duty=0.5),
     )
-    script = (Step(0, 0, 300), Step(1, 300, 1100))
+    script = (Step(0, 0, 300), Step(1, 300, 560))
     return Appliance("induction_hob", parts, Uses(1.8, MEALS, script))
 
 

@@ -137,14 +137,14 @@ def test_solar_is_zero_at_night_and_the_house_exports_at_noon() -> None:
 def test_a_quiet_home_stays_inside_the_standard() -> None:
     """Without faults: EN 50160 bounds, a daily use people have, believable extremes."""
     for seed, spec in demo_homes(7):
-        windows = Home(seed, spec, since_ms=MIDNIGHT).windows(MIDNIGHT, 7 * 86_400)
+        windows = Home(seed, spec, since_ms=MIDNIGHT).windows(MIDNIGHT, 3 * 86_400)
         ten_minutes = windows.v.reshape(-1, 600).mean(axis=1)
         assert ten_minutes.min() > 207
         assert ten_minutes.max() < 253
         assert windows.v.max() < 1.1 * 230
         assert windows.f.min() > 49.8
         assert windows.f.max() < 50.2
-        used = windows.channels["grid"].in_mwh[-1] / 7e6
+        used = windows.channels["grid"].in_mwh[-1] / 3e6
         assert 2 < used < 60
 
 
