@@ -61,6 +61,9 @@ def main(args: Sequence[str] | None = None) -> None:
         _end(error, WRONG_USE)
     except GatewayError as error:
         _end(error, FAILED)
+    except BrokenPipeError:  # `| head` has seen enough
+        sys.stdout = None  # type: ignore[assignment]
+        sys.exit(FAILED)
 
 
 def _end(error: Exception, status: int) -> None:

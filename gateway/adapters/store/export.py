@@ -1,5 +1,6 @@
 """Read one channel's history out of SQLite, while the daemon runs or not."""
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,7 +115,8 @@ class SqlExportStore:
             for start in sorted(inside):
                 yield inside[start]
         finally:
-            self._db.execute("COMMIT")
+            with contextlib.suppress(sqlite3.ProgrammingError):  # closed: the reader left early
+                self._db.execute("COMMIT")
 
     def _not_written(self, target: Target, resolution: str) -> dict[int, Bucket]:
         """Return, by start, the parts of intervals that are not in the table yet."""

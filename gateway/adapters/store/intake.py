@@ -92,7 +92,7 @@ def _change_gap(db: sqlite3.Connection, change: GapCut | GapRow) -> None:
 def _replace(db: sqlite3.Connection, replaced: Replaced) -> None:
     """Let a spool record take the place of finer rows, or drop it as a repetition."""
     boot_no, meter_no, first, last, by_row, repeated = replaced
-    finer: list[tuple[int, int, int]] = []
+    finer: list[tuple[int, int | None, int | None]] = []
     for low, high in segments.ranges_by_seq(db, boot_no, first, last):
         finer += db.execute(
             "SELECT row, at_ms - dt_ms, at_ms FROM readings WHERE row >= ? AND row < ?"
@@ -103,9 +103,9 @@ def _replace(db: sqlite3.Connection, replaced: Replaced) -> None:
         db.execute("DELETE FROM readings WHERE row = ?", (by_row,))
         return
     db.executemany("DELETE FROM readings WHERE row = ?", [(row,) for row, _, _ in finer])
-    placed = [(start, end) for _, start, end in finer if end is not None]
+    placed = [(low, high) for _, low, high in finer if low is not None and high is not None]
     if placed:
-        _soil(db, meter_no, min(start for start, _ in placed), max(end for _, end in placed))
+        _soil(db, meter_no, min(low for low, _ in placed), max(high for _, high in placed))
 
 
 def _move(db: sqlite3.Connection, moved: Moved) -> None:
