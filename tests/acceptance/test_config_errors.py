@@ -95,7 +95,9 @@ def test_a_database_of_a_newer_version_is_refused(make_daemon: Callable[..., Dae
 
 def make_newer(db: sqlite3.Connection) -> None:
     """Leave the marks a future version's migration would: a version, a migration."""
-    tables = db.execute("SELECT name FROM sqlite_master WHERE name LIKE '%migrations%'")
+    tables = db.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE '%migrations%'"
+    )
     for (table,) in tables.fetchall():
         columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
         last = db.execute(f"SELECT * FROM {table}").fetchone()  # noqa: S608
