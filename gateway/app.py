@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
@@ -23,6 +24,7 @@ from gateway.adapters.store.meters import SqlMeterStore
 from gateway.adapters.store.placing import SqlPlacingStore
 from gateway.adapters.store.retention import SqlRetentionStore
 from gateway.adapters.store.views import SqlViews
+from gateway.domain.errors import AlreadyRunningError
 from gateway.services.accounts import Accounts
 from gateway.services.alert_desk import Listener
 from gateway.services.batches import Batch
@@ -39,6 +41,7 @@ from gateway.settings import Settings
 from gateway.supervise import Board, Stage, run_stages
 
 log = structlog.get_logger()
+LOCK_PATIENCE_S = 5.0
 
 
 @dataclass(slots=True)
@@ -158,10 +161,22 @@ def _web_stage(parts: Parts) -> Stage:
     return Stage("web", server.run, server.stop)
 
 
+async def _open_database(path: Path) -> Database:
+    """Open the database; a command that is just writing has it for a moment only."""
+    until_s = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        try:
+            return await asyncio.to_thread(Database, path)
+        except AlreadyRunningError:
+            if time.monotonic() > until_s:
+                raise
+            await asyncio.sleep(0.1)
+
+
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Parts]:
     """Open the database and wire the parts; close everything at the end."""
-    database = await asyncio.to_thread(Database, settings.storage.path)
+    database = await _open_database(settings.storage.path)
     try:
         yield build(settings, database)
     finally:

@@ -54,7 +54,15 @@ def cli() -> None:
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line. Exit status: 0 done, 1 failed, 2 wrong usage or configuration."""
     try:
-        cli.main(args=None if args is None else list(args), prog_name="wattwarden")
+        words = None if args is None else list(args)
+        sys.exit(cli.main(args=words, prog_name="wattwarden", standalone_mode=False))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(WRONG_USE)
+    except click.ClickException as error:
+        _end(error.format_message(), error.exit_code)
+    except click.Abort:
+        _end("stopped", FAILED)
     except NotFoundError as error:
         _end(error, FAILED)
     except (ConfigError, BadInputError) as error:
@@ -62,10 +70,10 @@ def main(args: Sequence[str] | None = None) -> None:
     except GatewayError as error:
         _end(error, FAILED)
     except BrokenPipeError:  # `| head` has seen enough
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         sys.exit(FAILED)
 
 
-def _end(error: Exception, status: int) -> None:
+def _end(error: object, status: int) -> None:
     click.echo(f"wattwarden: {error}", err=True)
     sys.exit(status)

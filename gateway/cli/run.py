@@ -1,6 +1,7 @@
 """`wattwarden run` and `wattwarden check-config`."""
 
 import asyncio
+import gc
 import sys
 from pathlib import Path
 
@@ -31,6 +32,9 @@ async def _run(settings: Settings) -> None:
     # The writer thread takes the interpreter back after every SQL step; with Python's default of
     # 5 ms it would wait that long each time the loop is busy (docs/performance.md).
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    # What start-up has made lives as long as the process: the collector need not look at it.
+    gc.collect()
+    gc.freeze()
     await run_gateway(settings, stop_on_signals())
 
 

@@ -65,14 +65,15 @@ class Bucket(Struct, array_like=True, gc=False):
         self.v_min = _least(self.v_min, other.v_min)
         self.p_max = _most(self.p_max, other.p_max)
         self.v_max = _most(self.v_max, other.v_max)
+        newer = False
         if other.reg_at_ms is not None and (
             self.reg_at_ms is None or other.reg_at_ms >= self.reg_at_ms
         ):
-            self.reg_at_ms = other.reg_at_ms
-            if other.wh_in is not None:
-                self.wh_in, self.base_in = other.wh_in, other.base_in
-            if other.wh_out is not None:
-                self.wh_out, self.base_out = other.wh_out, other.base_out
+            newer, self.reg_at_ms = True, other.reg_at_ms
+        if other.wh_in is not None and (newer or self.wh_in is None):
+            self.wh_in, self.base_in = other.wh_in, other.base_in
+        if other.wh_out is not None and (newer or self.wh_out is None):
+            self.wh_out, self.base_out = other.wh_out, other.base_out
 
     def mean(self, field: str) -> float | None:
         """Return the dt-weighted mean of `p`, `q`, `v` or `i`, None where it was never measured."""

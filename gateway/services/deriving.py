@@ -1,6 +1,7 @@
 """Follow the committed readings: rollups, judging and alerts, from the stored position (rule J)."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
@@ -24,7 +25,7 @@ from tinymodels.detect.gaussian import GaussianModel
 
 log = structlog.get_logger()
 CHUNK_ROWS = 1000
-TURN_ROWS = 100  # rows between which the event loop gets its turn
+TURN_ROWS = 25  # rows between which the event loop gets its turn
 IDLE_LOOK_S = 5.0
 # A commit of the judging costs the card as much as one of the intake; alerts can wait so long.
 GATHER_S = 0.25
@@ -307,6 +308,8 @@ class Deriver:
             await self._store.commit(effects)
         except BaseException:
             self._stale = True
+            with contextlib.suppress(StorageError):  # then the next step tries again
+                await self.load()
             raise
         self.desk.tell(effects.changes)
 

@@ -20,10 +20,10 @@ from gateway.services.planner import Now, Planner, PlanRules
 
 log = structlog.get_logger()
 
-BUSY_LINGER_S = 0.020
+BUSY_LINGER_S = 0.012
 QUIET_LINGER_S = 1.5
 BUSY_RATE_PER_S = 200.0
-BUSY_STEPS = 4
+BUSY_STEPS = 3
 BUSY_COUNT = 300  # so many waiting messages end a quiet linger
 # With so many waiting and no more coming it ends too: below the 20 that brokers usually let be
 # in flight, or a backlog would begin with a long wait.

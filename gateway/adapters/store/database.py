@@ -219,11 +219,20 @@ def _lock(path: Path) -> int:
         raise ConfigError(msg) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _give_to_owner(path)
     except BlockingIOError as error:
         os.close(lock)
         msg = f"storage.path: {path} is in use by another wattwarden process"
         raise AlreadyRunningError(msg) from error
     return lock
+
+
+def _give_to_owner(path: Path) -> None:
+    """Leave files that root has made to the folder's owner, whom the daemon runs as."""
+    owner = path.parent.stat()
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        for file in (path, lock_path(path)):
+            os.chown(file, owner.st_uid, owner.st_gid)
 
 
 @contextlib.contextmanager

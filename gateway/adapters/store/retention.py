@@ -51,7 +51,19 @@ def _retire(db: sqlite3.Connection, before_ms: int | None, most: int) -> int:
         ).fetchone()[0]
         if after - 1 > limit or (before_ms is not None and (newest or 0) >= before_ms):
             break
+        _note_retired(db, first, after)
         db.execute("DELETE FROM readings WHERE row >= ? AND row < ?", (first, after))
         db.execute("DELETE FROM segments WHERE segment = ?", (oldest,))
         gone += 1
     return gone
+
+
+def _note_retired(db: sqlite3.Connection, first: int, after: int) -> None:
+    """Note up to which time raw readings may be missing: no rollup behind it can be rebuilt."""
+    query = "SELECT max(at_ms) FROM readings WHERE row >= ? AND row < ?"
+    newest = db.execute(query, (first, after)).fetchone()[0] or 0
+    db.execute(
+        "INSERT INTO meta VALUES ('retired_until_ms', ?) ON CONFLICT (key) DO UPDATE SET"
+        " value = max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER))",
+        (str(newest),),
+    )

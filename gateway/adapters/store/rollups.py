@@ -32,7 +32,7 @@ def _upsert(resolution: str) -> str:
     ]
     newer = "excluded.reg_at_ms >= ifnull(reg_at_ms, excluded.reg_at_ms)"
     regs = [
-        f"{c}_{way} = iif({newer} AND excluded.wh_{way} IS NOT NULL, excluded.{c}_{way}, {c}_{way})"
+        f"{c}_{way} = iif(excluded.wh_{way} IS NOT NULL AND ({newer} OR wh_{way} IS NULL), excluded.{c}_{way}, {c}_{way})"
         for way in ("in", "out")
         for c in ("base", "wh")
     ]
@@ -103,21 +103,21 @@ def rebuild(db: sqlite3.Connection, order: Rebuild, calendar: Calendar) -> None:
     """
     start_ms = calendar.start_of("1d", order.from_ms)
     end_ms = calendar.end_of("1d", calendar.start_of("1d", order.to_ms))
-    oldest_ms = _oldest_ms(db)
+    retired_ms = _retired_until_ms(db)
     day_ms = start_ms
     while day_ms < end_ms:
         next_ms = calendar.end_of("1d", day_ms)
         readings = readings_between(db, order.meter_no, day_ms, next_ms, upto_row=order.row)
-        if readings and day_ms >= oldest_ms:
+        if readings and day_ms >= retired_ms:
             _rebuild_day(db, order.meter_no, day_ms, next_ms, readings, calendar)
         day_ms = next_ms
     db.execute("DELETE FROM dirty WHERE no = ?", (order.dirty_no,))
 
 
-def _oldest_ms(db: sqlite3.Connection) -> int:
+def _retired_until_ms(db: sqlite3.Connection) -> int:
     """Return the time before which readings may have been retired."""
-    first = db.execute("SELECT row, at_ms FROM readings ORDER BY row LIMIT 1").fetchone()
-    return 0 if first is None or first[0] == 1 else first[1] or 0
+    row = db.execute("SELECT value FROM meta WHERE key = 'retired_until_ms'").fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def _rebuild_day(

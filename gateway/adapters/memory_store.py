@@ -1,0 +1,313 @@
+"""The store's ports in memory: twins of the SQL ones, for tests and trying things out."""
+
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from gateway.adapters.store.rows import stored
+from gateway.domain.alerts import Alert
+from gateway.domain.meters import ChannelInfo, MeterInfo
+from gateway.domain.readings import Mark, Stored
+from gateway.pipeline.placement import FUTURE_MS, BootClock
+from gateway.pipeline.rollups import Bucket
+from gateway.services.batches import (
+    Batch,
+    BootRow,
+    DeadLetter,
+    GapCut,
+    GapRow,
+    Moved,
+    Replaced,
+    RunRow,
+)
+from gateway.services.effects import ModelRow, Position, VerdictRow
+from gateway.services.ledger import Boot, Ledger, Meter, Run
+from gateway.services.placing import Placed, Unplaced
+
+MAX_DEAD_LETTERS = 10_000
+SEGMENT_ROWS = 4096
+ROW_BYTES = 48  # of a row beside its packed body
+
+
+class Record(NamedTuple):
+    """One row of the readings, named."""
+
+    row: int
+    boot_no: int
+    seq: int
+    n: int
+    up_ms: int
+    t_ms: int | None
+    at_ms: int | None
+    received_ms: int
+    dt_ms: int
+    marks: int
+    body: bytes
+
+
+@dataclass(slots=True)
+class Tables:
+    """What the database holds, as plain values; the ports below share one."""
+
+    meters: dict[int, MeterInfo] = field(default_factory=dict)
+    removed_ms: dict[int, int | None] = field(default_factory=dict)
+    states: dict[int, tuple[str, int, bool]] = field(default_factory=dict)
+    channels: dict[int, tuple[int, ChannelInfo]] = field(default_factory=dict)
+    boots: dict[int, BootRow] = field(default_factory=dict)
+    readings: dict[int, Record] = field(default_factory=dict)
+    runs: dict[tuple[int, int], RunRow] = field(default_factory=dict)
+    gaps: dict[tuple[int, int], GapRow] = field(default_factory=dict)
+    unplaced: dict[int, int] = field(default_factory=dict)
+    dirty: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    next_dirty: int = 1
+    dead: list[DeadLetter] = field(default_factory=list)
+    dead_counts: dict[str, int] = field(default_factory=dict)
+    rollups: dict[tuple[int, str, int], Bucket] = field(default_factory=dict)
+    judged: dict[int, Position] = field(default_factory=dict)
+    models: dict[tuple[int, str, str], ModelRow] = field(default_factory=dict)
+    alerts: dict[str, Alert] = field(default_factory=dict)
+    by_hand: set[str] = field(default_factory=set)  # alerts that a person resolved
+    verdicts: list[VerdictRow] = field(default_factory=list)
+    outbox: dict[str, Alert] = field(default_factory=dict)
+    looked_at: int = 0
+    retired_until_ms: int = 0
+
+    def soil(self, meter_no: int, from_ms: int, to_ms: int) -> None:
+        """Note that intervals must be computed again."""
+        self.dirty[self.next_dirty] = (meter_no, from_ms, to_ms)
+        self.next_dirty += 1
+
+    def reading(self, row: Record) -> Stored:
+        """Return one row as a reading."""
+        boot = self.boots[row.boot_no]
+        return stored(row, self.meters[boot.meter_no].id, boot.boot)
+
+
+class MemoryIntakeStore:
+    """Satisfies `IntakeStore`."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def load_ledger(self) -> Ledger:
+        """Read what every meter has delivered."""
+        return load_ledger(self._tables)
+
+    def submit(self, batch: Batch) -> "Future[None]":
+        """Write a batch; the future is done at once."""
+        done: Future[None] = Future()
+        _write_batch(self._tables, batch)
+        done.set_result(None)
+        return done
+
+
+def _write_batch(tables: Tables, batch: Batch) -> None:
+    for no, info in batch.meters:
+        tables.meters[no] = info
+        tables.removed_ms[no] = None
+    tables.channels.update({no: (meter_no, info) for no, meter_no, info in batch.channels})
+    tables.boots.update(batch.boots)
+    for row in batch.rows:
+        record = Record(*row)
+        tables.readings[record.row] = record
+        if record.at_ms is None:
+            tables.unplaced.setdefault(record.boot_no, record.row)
+    for key in batch.deleted_runs:
+        tables.runs.pop(key, None)
+    tables.runs.update({(run.boot_no, run.first): run for run in batch.runs})
+    for change in batch.gaps:
+        _change_gap(tables, change)
+    for replaced in batch.replaced:
+        _replace(tables, replaced)
+    for moved in batch.moved:
+        _move(tables, moved)
+    for state in batch.states.values():
+        tables.states[state.meter_no] = (state.payload, state.at_ms, state.online)
+    for dead in batch.dead:
+        reason = dead.rejected.reason
+        tables.dead_counts[reason] = tables.dead_counts.get(reason, 0) + 1
+    tables.dead = [*tables.dead, *batch.dead][-MAX_DEAD_LETTERS:]
+
+
+def _change_gap(tables: Tables, change: GapCut | GapRow) -> None:
+    if isinstance(change, GapRow):
+        tables.gaps[change.boot_no, change.first] = change
+        return
+    for gap in list(tables.gaps.values()):
+        if gap.boot_no != change.boot_no or gap.first > change.last or gap.last < change.first:
+            continue
+        del tables.gaps[gap.boot_no, gap.first]
+        if gap.first < change.first:
+            left = gap._replace(last=change.first - 1)
+            tables.gaps[left.boot_no, left.first] = left
+        if gap.last > change.last:
+            right = gap._replace(first=change.last + 1)
+            tables.gaps[right.boot_no, right.first] = right
+
+
+def _replace(tables: Tables, replaced: Replaced) -> None:
+    """Let a spool record take the place of finer rows, or drop it as a repetition."""
+    width = replaced.last - replaced.first + 1
+    finer = [
+        row
+        for row in tables.readings.values()
+        if row.boot_no == replaced.boot_no
+        and row.row != replaced.by_row
+        and replaced.first <= row.seq - row.n + 1
+        and row.seq <= replaced.last
+        and row.n < width
+    ]
+    if not finer and replaced.repeated:
+        tables.readings.pop(replaced.by_row, None)
+        return
+    for row in finer:
+        del tables.readings[row.row]
+    placed = [(row.at_ms - row.dt_ms, row.at_ms) for row in finer if row.at_ms is not None]
+    if placed:
+        tables.soil(replaced.meter_no, min(a for a, _ in placed), max(b for _, b in placed))
+
+
+def _move(tables: Tables, moved: Moved) -> None:
+    """Place a boot's anchored rows anew, never ahead of their receipt."""
+    touched: list[tuple[int, int]] = []
+    for row in list(tables.readings.values()):
+        at_ms = row.at_ms
+        if row.boot_no != moved.boot_no or not row.marks & moved.mark or at_ms is None:
+            continue
+        new_ms = min(moved.anchor_ms + row.up_ms, row.received_ms + FUTURE_MS)
+        touched.append((min(at_ms, new_ms) - row.dt_ms, max(at_ms, new_ms)))
+        tables.readings[row.row] = row._replace(at_ms=new_ms)
+    if touched:
+        tables.soil(moved.meter_no, min(a for a, _ in touched), max(b for _, b in touched))
+
+
+def load_ledger(tables: Tables) -> Ledger:
+    """Return the ledger that the tables describe."""
+    ledger = Ledger()
+    by_no: dict[int, Meter] = {}
+    for no, info in tables.meters.items():
+        own = MeterInfo(info.id, info.recorded, info.label, info.registered_ms)
+        removed = tables.removed_ms[no] is not None
+        by_no[no] = ledger.meters[info.id] = Meter(no, own, removed=removed)
+    for no, (meter_no, channel) in tables.channels.items():
+        by_no[meter_no].channel_nos[channel.name] = no
+        by_no[meter_no].info.channels[channel.name] = channel
+    for no, row in sorted(tables.boots.items()):
+        clock = BootClock(row.state_anchor_ms, row.reading_anchor_ms, row.offset_ms)
+        boot = Boot(no, row.boot, row.bootn, row.first_received_ms, clock)
+        by_no[row.meter_no].add_boot(boot)
+        _load_windows(tables, boot)
+    judged = max((position.row for position in tables.judged.values()), default=0)
+    ledger.next_row = max([judged, tables.looked_at, *tables.readings]) + 1
+    ledger.next_meter_no = max(tables.meters, default=0) + 1
+    ledger.next_channel_no = max(tables.channels, default=0) + 1
+    ledger.next_boot_no = max(tables.boots, default=0) + 1
+    return ledger
+
+
+def _load_windows(tables: Tables, boot: Boot) -> None:
+    for (boot_no, _), run in sorted(tables.runs.items()):
+        if boot_no == boot.no:
+            boot.runs.append(Run(*run[1:]))
+            boot.received.add(run.first, run.last)
+            boot.done.add(run.first, run.last)
+    for gap in tables.gaps.values():
+        if gap.boot_no != boot.no:
+            continue
+        if gap.state == "final":
+            boot.final.add(gap.first, gap.last)
+            boot.done.add(gap.first, gap.last)
+        else:
+            boot.provisional[gap.first] = gap.last
+
+
+class MemoryPlacingStore:
+    """Satisfies `PlacingStore`."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def unplaced_boots(self) -> list[int]:
+        """Return the numbers of boots with unplaced readings."""
+        return sorted(self._tables.unplaced)
+
+    async def unplaced(self, boot_no: int) -> list[Unplaced]:
+        """Return a boot's unplaced readings in the order of their rows."""
+        rows = [
+            self._tables.reading(row)
+            for _, row in sorted(self._tables.readings.items())
+            if row.boot_no == boot_no and row.at_ms is None
+        ]
+        return [Unplaced(r.row, r.seq, r.up_ms, r.t_ms, r.flags) for r in rows]
+
+    async def place(
+        self, boot_no: int, placed: list[Placed], runs: list[tuple[int, int, int]]
+    ) -> None:
+        """Store places and the times of the boot's runs."""
+        tables = self._tables
+        for number, at_ms, marks in placed:
+            row = tables.readings[number]
+            kept = (row.marks & ~Mark.UNPLACED) | marks
+            tables.readings[number] = row._replace(at_ms=at_ms, marks=kept)
+        for first, first_ms, last_ms in runs:
+            if (run := tables.runs.get((boot_no, first))) is not None:
+                changed = run._replace(first_at_ms=first_ms, last_at_ms=last_ms)
+                tables.runs[boot_no, first] = changed
+        tables.unplaced.pop(boot_no, None)
+
+
+class MemoryRetentionStore:
+    """Satisfies `RetentionStore`; segments are the store's, of 2^12 row numbers."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def newest_received_ms(self) -> int | None:
+        """Return when the newest reading was received."""
+        readings = self._tables.readings
+        return readings[max(readings)].received_ms if readings else None
+
+    async def used_bytes(self) -> int:
+        """Return about what the readings would take."""
+        return sum(len(row.body) + ROW_BYTES for row in self._tables.readings.values())
+
+    async def retire(self, received_before_ms: int | None, most_segments: int) -> int:
+        """Delete the oldest segments that are full, judged, and old enough."""
+        tables = self._tables
+        limit = min([tables.looked_at, *(first - 1 for first in tables.unplaced.values())])
+        gone = 0
+        while gone < most_segments and tables.readings:
+            first = min(tables.readings) // SEGMENT_ROWS * SEGMENT_ROWS
+            after = first + SEGMENT_ROWS
+            rows = [row for number, row in tables.readings.items() if number < after]
+            young = received_before_ms is not None and received_before_ms <= max(
+                row.received_ms for row in rows
+            )
+            if young or after - 1 > min(limit, max(tables.readings)):
+                break
+            ends = [row.at_ms or 0 for row in rows]
+            tables.retired_until_ms = max([tables.retired_until_ms, *ends])
+            for row in rows:
+                del tables.readings[row.row]
+            gone += 1
+        return gone
+
+
+class MemoryMeterStore:
+    """Satisfies `MeterStore`."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def save_meter(self, no: int, info: MeterInfo, *, removed_ms: int | None) -> None:
+        """Write a meter's label and flags, and its channels' roles and ratings."""
+        tables = self._tables
+        tables.meters[no] = info
+        tables.removed_ms[no] = removed_ms
+        for key, (meter_no, channel) in tables.channels.items():
+            if meter_no == no and channel.name in info.channels:
+                tables.channels[key] = (no, info.channels[channel.name])
+
+    async def stored_alert(self, alert_id: str) -> Alert | None:
+        """Read an alert that the book may no longer hold."""
+        return self._tables.alerts.get(alert_id)
