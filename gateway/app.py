@@ -150,7 +150,10 @@ def _web_stage(parts: Parts) -> Stage:
 
     web = parts.settings.web
     views = SqlViews(
-        parts.database, max_bytes=parts.settings.storage.max_bytes, latest=parts.deriver.latest.get
+        parts.database,
+        max_bytes=parts.settings.storage.max_bytes,
+        latest=parts.deriver.latest.get,
+        unjudged=lambda: max(0, parts.intake.ledger.next_row - 1 - parts.deriver.row),
     )
     registry = registry_of(parts.intake, parts.deriver, parts.board, parts.clock.trusted)
     deps = WebDeps(

@@ -14,6 +14,7 @@ from gateway.domain.errors import ConfigError
 
 DEFAULT_CONFIG = Path("/etc/wattwarden/config.toml")
 GIGABYTE = 1_000_000_000
+CREDENTIALS = "/run/credentials"
 
 
 def _known_zone(name: str) -> str:
@@ -190,9 +191,8 @@ def read_secret(path: Path, *, key: str) -> str:
         msg = f"{key}: {path} cannot be read: {error}"
         raise ConfigError(msg) from error
     # systemd hands credentials out through an ACL, which shows as group-readable.
-    group = (
-        0 if path.is_relative_to(os.environ.get("CREDENTIALS_DIRECTORY", "\0")) else stat.S_IRWXG
-    )
+    handed_out = (CREDENTIALS, os.environ.get("CREDENTIALS_DIRECTORY", CREDENTIALS))
+    group = 0 if any(path.is_relative_to(folder) for folder in handed_out) else stat.S_IRWXG
     if mode & (group | stat.S_IRWXO):
         msg = f"{key}: {path} can be read by others; run: chmod 600 {path}"
         raise ConfigError(msg)

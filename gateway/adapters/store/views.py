@@ -48,11 +48,13 @@ class SqlViews:
         *,
         max_bytes: int,
         latest: Latest,
+        unjudged: Callable[[], int] | None = None,
         now_ms: Callable[[], int] = wall_ms,
     ) -> None:
         self._database = database
         self._max_bytes = max_bytes
         self._latest = latest
+        self._unjudged = unjudged  # the running judge knows; on disk its position lags
         self._now_ms = now_ms
 
     async def list_meters(self, cursor: str | None, limit: int) -> MeterPage:
@@ -96,7 +98,7 @@ class SqlViews:
         growth = daily_bytes(db, self._now_ms())
         room = max(0, min(disk.allowed - disk.used, disk.free))
         return StatusView(
-            judge_backlog=count_unjudged(db),
+            judge_backlog=count_unjudged(db) if self._unjudged is None else self._unjudged(),
             cloud_backlog=int(db.execute("SELECT count(*) FROM outbox").fetchone()[0]),
             offline_days=None if growth is None else room / growth,
             disk=disk,
