@@ -104,7 +104,8 @@ class Rig:
         self.intake = Intake(self.store, self.connect, rules, self.now, hooks)
         self.tokens = 0
 
-    def connect(self, _: Deliver) -> FakeLink:
+    def connect(self, deliver: Deliver) -> FakeLink:
+        del deliver  # the test delivers by itself
         return self.link
 
     def send(self, what: Json | list[Json] | bytes, topic: str = "ww/v1/home/readings") -> int:
@@ -122,10 +123,14 @@ def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
     return Rig()
 
 
+async def moment() -> None:
+    await asyncio.sleep(0.005)
+
+
 async def until(true: Callable[[], object], within_s: float = 5.0) -> None:
     async with asyncio.timeout(within_s):
         while not true():
-            await asyncio.sleep(0.005)
+            await moment()
 
 
 async def started(rig: Rig) -> asyncio.Task[None]:

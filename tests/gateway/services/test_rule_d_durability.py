@@ -27,13 +27,17 @@ def settings(folder: Path, port: int) -> Settings:
     )
 
 
+async def moment() -> None:
+    await asyncio.sleep(0.02)
+
+
 async def gateway(folder: Path, port: int, stop: asyncio.Event) -> asyncio.Task[None]:
     """Run the gateway in this loop; return once it is connected."""
     parts: list[Parts] = []
     task = asyncio.ensure_future(run_gateway(settings(folder, port), stop, started=parts.append))
     async with asyncio.timeout(15):
         while not task.done() and not (parts and parts[0].intake.connected):
-            await asyncio.sleep(0.02)
+            await moment()
     return task
 
 
