@@ -94,7 +94,8 @@ def build(settings: Settings, database: Database) -> Parts:
     zone = settings.site.zone
     board = Board()
     deriver = Deriver(SqlDeriveStore(database, zone), settings.detect, zone)
-    watching = Watching(deriver, clock)
+    # The intake is wired below; its ledger is replaced at every connection.
+    watching = Watching(deriver, clock, lambda: intake.ledger)
     events = EventDesk(deriver)
 
     def committed(_: Batch) -> None:
@@ -106,7 +107,6 @@ def build(settings: Settings, database: Database) -> Parts:
     rules = PlanRules(settings.meters.auto_register, settings.detect.nominal_voltage)
     hooks = Hooks(committed, watching.heard, events.take, watching.refused)
     intake = Intake(SqlIntakeStore(database), connect, rules, clock, hooks)
-    watching.ledger = lambda: intake.ledger
     accounts = Accounts(SqlAccounts(database), Argon2Passwords())
     operations = Operations(accounts, intake, deriver, SqlMeterStore(database), clock)
     return Parts(

@@ -149,9 +149,9 @@ def broken_links(base: Path, pages: dict[str, str]) -> Iterator[str]:
 def main() -> int:
     """Check the project this file stands in; return the exit status."""
     base = Path(__file__).resolve().parent.parent
-    root = importlib.import_module("gateway.cli").main
+    root = importlib.import_module("gateway.cli").cli
     if not isinstance(root, click.Group):
-        print("gateway.cli:main is not a click group")
+        print("gateway.cli:cli is not a click group")
         return 1
     root.name = PROGRAM
     paths = sorted({path for pattern in PAGES for path in base.glob(pattern)})

@@ -22,7 +22,10 @@ async def embedded(settings: MqttSettings) -> AsyncIterator[None]:
     the port is taken.
     """
     if settings.host not in ("127.0.0.1", "::1", "localhost"):
-        msg = f"mqtt.embedded: the embedded broker has no login, so mqtt.host must be loopback, not {settings.host}"
+        msg = (
+            "mqtt.embedded: the embedded broker has no login, so mqtt.host must be loopback,"
+            f" not {settings.host}"
+        )
         raise ConfigError(msg)
     logging.getLogger("amqtt").setLevel(logging.CRITICAL)
     logging.getLogger("transitions").setLevel(logging.CRITICAL)
@@ -38,7 +41,8 @@ async def embedded(settings: MqttSettings) -> AsyncIterator[None]:
         async with asyncio.timeout(START_S):
             await broker.start()
     except (AMQTTError, OSError, TimeoutError) as error:
-        msg = f"mqtt.port: the embedded broker cannot listen on {settings.host}:{settings.port}: {error}"
+        where = f"{settings.host}:{settings.port}"
+        msg = f"mqtt.port: the embedded broker cannot listen on {where}: {error}"
         raise ConfigError(msg) from error
     try:
         yield

@@ -35,7 +35,7 @@ from gateway.settings import Settings
     help="Write here instead of to standard output.",
 )  # fmt: skip
 @config_option
-def export(
+def export(  # noqa: PLR0913 - one for each option
     *, meter: str, channel: str, start: str | None, end: str | None, resolution: str, kind: str,
     output: Path | None, config: Path,
 ) -> None:  # fmt: skip

@@ -45,7 +45,7 @@ FASTEST = "max"
     help="Times real time, or as fast as the gateway takes it.",
 )  # fmt: skip
 @config_option
-def replay(
+def replay(  # noqa: PLR0913 - one for each option
     *, file: Path, meter: str, channel: str, maps: Sequence[str], timezone: str | None,
     speed: str, config: Path,
 ) -> None:  # fmt: skip

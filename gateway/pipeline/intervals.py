@@ -30,11 +30,11 @@ class Intervals:
 
     @property
     def highest(self) -> int:
-        """Return the highest number, −1 when empty."""
+        """Return the highest number, -1 when empty."""
         return self._lasts[-1] if self._lasts else -1
 
     def contiguous_from_zero(self) -> int:
-        """Return the largest S such that 0 … S are all in the set, −1 when 0 is not."""
+        """Return the largest S such that 0 … S are all in the set, -1 when 0 is not."""
         return self._lasts[0] if self._firsts and self._firsts[0] == 0 else -1
 
     def covers(self, first: int, last: int) -> bool:

@@ -1,6 +1,7 @@
 """Readings that come behind the judged time: what a single one can prove, and no more."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from msgspec import Struct, field
 
@@ -142,13 +143,4 @@ class LateJudge:
             evidence=evidence,
             fresh=True,
         )
-        over = Finding(
-            key,
-            active=False,
-            at_ms=at_ms,
-            severity=bad,
-            title=title,
-            detail=text,
-            evidence=evidence,
-        )
-        return [raised, over]
+        return [raised, replace(raised, active=False, fresh=False)]

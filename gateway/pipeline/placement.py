@@ -23,10 +23,10 @@ class Place(NamedTuple):
 
 
 class BootClock:
-    """What is known of one boot's clock: anchors, and the offset t − up of its last hour.
+    """What is known of one boot's clock: anchors, and the offset t - up of its last hour.
 
     An anchor is the wall time at which the boot's `up` was 0, never later than it really was:
-    receive − up only errs by what the message was under way.
+    receive - up only errs by what the message was under way.
     """
 
     __slots__ = ("_median", "_offsets", "_sampled_up_ms", "reading_anchor_ms", "state_anchor_ms")
@@ -50,7 +50,7 @@ class BootClock:
 
     @property
     def offset_ms(self) -> int | None:
-        """Return the median of t − up over the boot's last hour, None before the first."""
+        """Return the median of t - up over the boot's last hour, None before the first."""
         return self._median
 
     def heard_state(self, up_ms: int, received_ms: int) -> None:

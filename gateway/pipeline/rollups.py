@@ -1,6 +1,6 @@
 """Rollups: sums over intervals of 1 min, 15 min, 1 h and 1 local day, that add up exactly.
 
-A reading belongs to the interval that holds t − dt/2; means are weighted by dt (rule I).
+A reading belongs to the interval that holds t - dt/2; means are weighted by dt (rule I).
 Every written row is a contribution that is added to what is stored, so that late readings
 change a closed interval without reading it back; contributions and the position up to which
 readings were taken are committed together, which makes a repetition after a crash exact.
@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from gateway.domain.readings import Stored
+from gateway.domain.readings import Channel, Stored
 from gateway.pipeline.registers import Register, counted_wh, step
 
 RESOLUTIONS = ("1m", "15m", "1h", "1d")
@@ -48,6 +48,29 @@ class Bucket(Struct, array_like=True, gc=False):
     wh_out: float | None = None
     base_in: float = 0.0
     base_out: float = 0.0
+
+    def take(self, channel: Channel, voltage_v: float | None, reading: Stored) -> None:
+        """Add one reading's channel; its registers are taken apart."""
+        dt_ms = reading.dt_ms
+        self.n += reading.n
+        self.dt_ms += dt_ms
+        power_w = channel.p
+        if power_w is not None:
+            self.p_sum += power_w * dt_ms
+            self.p_dt += dt_ms
+            self.p_min = power_w if self.p_min is None or power_w < self.p_min else self.p_min
+            self.p_max = power_w if self.p_max is None or power_w > self.p_max else self.p_max
+        if voltage_v is not None:
+            self.v_sum += voltage_v * dt_ms
+            self.v_dt += dt_ms
+            self.v_min = voltage_v if self.v_min is None or voltage_v < self.v_min else self.v_min
+            self.v_max = voltage_v if self.v_max is None or voltage_v > self.v_max else self.v_max
+        if channel.q is not None:
+            self.q_sum += channel.q * dt_ms
+            self.q_dt += dt_ms
+        if channel.i is not None:
+            self.i_sum += channel.i * dt_ms
+            self.i_dt += dt_ms
 
     def merge(self, other: "Bucket") -> None:
         """Add another part of the same or a finer interval."""
@@ -152,8 +175,7 @@ class MeterRoll:
 
     def add(self, reading: Stored, out: list[Contribution], *, late: bool = False) -> None:
         """Take one reading in; what closes (or comes late) is appended to `out`."""
-        dt_ms = reading.dt_ms
-        mid_ms = reading.at_ms - dt_ms // 2
+        mid_ms = reading.at_ms - reading.dt_ms // 2
         start_ms = mid_ms - mid_ms % MINUTE_MS
         for name, channel in reading.ch.items():
             roll = self.channels.get(name)
@@ -163,36 +185,12 @@ class MeterRoll:
             if bucket is None or bucket.start_ms != start_ms:
                 if bucket is not None and start_ms > bucket.start_ms:
                     self._close(name, roll, bucket, out)
-                    bucket = None
-                if bucket is None:
-                    bucket = roll.minute = Bucket(start_ms)
-                else:  # behind the open minute
-                    bucket = Bucket(start_ms)
-            bucket.n += reading.n
-            bucket.dt_ms += dt_ms
-            p_w = channel.p
-            if p_w is not None:
-                bucket.p_sum += p_w * dt_ms
-                bucket.p_dt += dt_ms
-                if bucket.p_min is None or p_w < bucket.p_min:
-                    bucket.p_min = p_w
-                if bucket.p_max is None or p_w > bucket.p_max:
-                    bucket.p_max = p_w
-            if channel.q is not None:
-                bucket.q_sum += channel.q * dt_ms
-                bucket.q_dt += dt_ms
-            v = reading.v if channel.v is None else channel.v
-            if v is not None:
-                bucket.v_sum += v * dt_ms
-                bucket.v_dt += dt_ms
-                if bucket.v_min is None or v < bucket.v_min:
-                    bucket.v_min = v
-                if bucket.v_max is None or v > bucket.v_max:
-                    bucket.v_max = v
-            if channel.i is not None:
-                bucket.i_sum += channel.i * dt_ms
-                bucket.i_dt += dt_ms
-            _take_registers(roll, bucket, reading.at_ms, channel.wh_in, channel.wh_out, late=late)
+                    roll.minute = None
+                bucket = Bucket(start_ms)
+                if roll.minute is None:
+                    roll.minute = bucket  # else it lies behind the open minute
+            bucket.take(channel, reading.v if channel.v is None else channel.v, reading)
+            _take_registers(roll, bucket, reading.at_ms, channel, late=late)
             if bucket is not roll.minute:
                 self._close(name, roll, bucket, out)
 
@@ -245,35 +243,27 @@ class MeterRoll:
 
 
 def _take_registers(
-    roll: ChannelRoll,
-    bucket: Bucket,
-    at_ms: int,
-    wh_in: float | None,
-    wh_out: float | None,
-    *,
-    late: bool,
+    roll: ChannelRoll, bucket: Bucket, at_ms: int, channel: Channel, *, late: bool
 ) -> None:
     """Count energy in the order of the registers; a late value does not move them."""
+    wh_in, wh_out = channel.wh_in, channel.wh_out
     if (wh_in is None and wh_out is None) or (late and (roll.base_in or roll.base_out)):
         return  # after a fall nobody knows which count a late value belongs to
     if not late:
         if wh_in is not None:
-            known = roll.reg_in
-            if known is None or (known.high_wh is None and wh_in >= known.wh):
-                roll.reg_in = Register(wh_in)
-            else:
-                roll.base_in += known.wh + counted_wh(known, wh_in) - wh_in
-                roll.reg_in = step(known, wh_in)
+            roll.reg_in, roll.base_in = _count(roll.reg_in, roll.base_in, wh_in)
         if wh_out is not None:
-            known = roll.reg_out
-            if known is None or (known.high_wh is None and wh_out >= known.wh):
-                roll.reg_out = Register(wh_out)
-            else:
-                roll.base_out += known.wh + counted_wh(known, wh_out) - wh_out
-                roll.reg_out = step(known, wh_out)
+            roll.reg_out, roll.base_out = _count(roll.reg_out, roll.base_out, wh_out)
     if bucket.reg_at_ms is None or at_ms >= bucket.reg_at_ms:
         bucket.reg_at_ms = at_ms
         if wh_in is not None:
             bucket.wh_in, bucket.base_in = wh_in, roll.base_in
         if wh_out is not None:
             bucket.wh_out, bucket.base_out = wh_out, roll.base_out
+
+
+def _count(known: Register | None, base_wh: float, now_wh: float) -> tuple[Register | None, float]:
+    """Return a register after a value, and the base that keeps register + base from falling."""
+    if known is None or (known.high_wh is None and now_wh >= known.wh):
+        return Register(now_wh), base_wh
+    return step(known, now_wh), base_wh + known.wh + counted_wh(known, now_wh) - now_wh

@@ -1,5 +1,6 @@
 """Turn a table's rows into readings of one boot, as `replay` and imports need them."""
 
+import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +20,7 @@ SCALED = re.compile(r"(?P<column>.+?):(?P<scale>[-+0-9.eE]+)\Z")
 
 
 class Source(NamedTuple):
-    """Where a field comes from: scale · (column − minus)."""
+    """Where a field comes from: scale · (column - minus)."""
 
     column: str
     minus: str | None = None
@@ -145,7 +146,7 @@ def _number(cell: object, column: str) -> float | None:
 
 def usual_step_ms(lines: Sequence[Line]) -> int:
     """Return the median step between rows in ms, within what a reading may cover."""
-    steps = sorted(b.t_ms - a.t_ms for a, b in zip(lines, lines[1:], strict=False))
+    steps = sorted(b.t_ms - a.t_ms for a, b in itertools.pairwise(lines))
     step = steps[len(steps) // 2] if steps else MS_PER_HOUR // 60
     return min(max(step, SHORTEST_MS), LONGEST_MS)
 

@@ -16,7 +16,8 @@ from gateway.services.batches import Ack, Batch
 from gateway.services.gapkeeper import sweep_gaps
 from gateway.services.ledger import Ledger
 from gateway.services.messages import StateKeeper, take_event
-from gateway.services.planner import Now, Planner, PlanRules
+from gateway.services.placer import Now
+from gateway.services.planner import Planner, PlanRules
 
 log = structlog.get_logger()
 
@@ -58,7 +59,7 @@ class IntakeStore(Protocol):
     async def load_ledger(self) -> Ledger:
         """Read what every meter has delivered."""
 
-    def submit(self, batch: Batch) -> "Future[None]":
+    def submit(self, batch: Batch) -> Future[None]:
         """Write a batch; the future is done when it is safe on disk."""
 
 
@@ -81,13 +82,6 @@ class Link(Protocol):
         """Return never; raise BrokerLostError when the connection is gone."""
 
 
-class Connect(Protocol):
-    """How to get a link: an asynchronous context manager."""
-
-    def __call__(self, deliver: Deliver) -> "Session":
-        """Prepare a connection that hands each message to `deliver`."""
-
-
 class Session(Protocol):
     """A connection being made and ended."""
 
@@ -96,6 +90,9 @@ class Session(Protocol):
 
     async def __aexit__(self, *error: object) -> None:
         """Disconnect; the broker keeps the session."""
+
+
+Connect = Callable[[Deliver], Session]  # prepares a connection that hands messages over
 
 
 @dataclass(slots=True)
@@ -123,7 +120,7 @@ class Hooks:
 class _Pending(NamedTuple):
     batch: Batch
     tokens: list[int]
-    done: "Future[None]"
+    done: Future[None]
 
 
 class Intake:
@@ -259,9 +256,9 @@ class Intake:
     async def _linger(self) -> None:
         """Wait for company: a commit costs the card the same for one reading as for many."""
         self._measure_rate()
-        if self._rate < BUSY_RATE_PER_S and not self._hurry.is_set():
-            if not await self._is_hurried():
-                return
+        is_quiet = self._rate < BUSY_RATE_PER_S and not self._hurry.is_set()
+        if is_quiet and not await self._is_hurried():
+            return
         self._hurry.clear()
         for _ in range(BUSY_STEPS):
             count = len(self._waiting)
@@ -340,7 +337,7 @@ class Intake:
             counts[reason] = counts.get(reason, 0) + 1
         return [message.token for message in messages]
 
-    async def _submit(self, tokens: list[int]) -> "Future[None]":
+    async def _submit(self, tokens: list[int]) -> Future[None]:
         """Hand the planned batch to the writer; two may be under way."""
         batch = self.planner.finish()
         self.counters.duplicates += batch.duplicates

@@ -13,7 +13,7 @@ from gateway.services.effects import VerdictRow
 from gateway.services.intake import Intake
 from gateway.services.ledger import Meter
 from gateway.services.messages import METER_ID
-from gateway.services.planner import Now
+from gateway.services.placer import Now
 
 Args = Mapping[str, object]
 Result = dict[str, object]

@@ -9,7 +9,7 @@ import structlog
 from gateway.domain.readings import Mark
 from gateway.pipeline import placement
 from gateway.services.ledger import Boot, Ledger, Meter
-from gateway.services.planner import Now
+from gateway.services.placer import Now
 
 log = structlog.get_logger()
 LOOK_S = 2.0

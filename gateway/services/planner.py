@@ -4,13 +4,12 @@ Pure but for the ledger it changes: rules X, G, R, T, M and P of the wire contra
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import msgspec
 
 from gateway.domain.meters import ChannelInfo, MeterInfo, usual_role
 from gateway.domain.readings import Mark, Reading
-from gateway.pipeline import placement, registers
+from gateway.pipeline import registers
 from gateway.pipeline.decode import Decoded, Rejected
 from gateway.pipeline.preprocess import breaks_physics
 from gateway.pipeline.registers import Registers
@@ -21,11 +20,11 @@ from gateway.services.batches import (
     DeadLetter,
     GapCut,
     GapRow,
-    Moved,
     Replaced,
     RunRow,
 )
 from gateway.services.ledger import Boot, Ledger, Meter, Run, receive, span
+from gateway.services.placer import Now, Placer
 
 # Bounds on what unknown senders can make us remember; far above any real site.
 MAX_METERS = 2000
@@ -33,23 +32,9 @@ MAX_CHANNELS = 32
 # Registers may count a little before the first window of a boot ends.
 BOOT_SLACK_MS = 60_000
 FOREVER_MS = 2**53
-LATEST_MS = 2**46  # the year 4199: a recording's times beyond it are no times
 
 _encode = msgspec.msgpack.Encoder().encode
 _values = msgspec.structs.astuple
-
-
-class Now(Protocol):
-    """The gateway's clock."""
-
-    def wall_ms(self) -> int:
-        """Return Unix milliseconds."""
-
-    def mono_s(self) -> float:
-        """Return monotonic seconds."""
-
-    def trusted(self) -> bool:
-        """Tell whether the wall clock may be believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +75,7 @@ class Planner:
         self._runs: dict[tuple[int, int], tuple[Boot, Run]] = {}
         self._boots: dict[int, tuple[Meter, Boot]] = {}
         self._answered: dict[str, set[int]] = {}
-        self._moved: dict[int, Moved] = {}
+        self._placer = Placer(self._now, self._boots)
 
     # -- readings -----------------------------------------------------------------------------
 
@@ -208,7 +193,7 @@ class Planner:
         marks = Mark.REGISTER_FELL if registers.fell(before, reading.ch) else 0
         if breaks_physics(reading.v, reading.ch):
             marks |= Mark.PHYSICS
-        at_ms, placed = self._place(meter, boot, reading, received_ms)
+        at_ms, placed = self._placer.place(meter, boot, reading, received_ms)
         row = self._ledger.next_row
         self._ledger.next_row += 1
         self._batch.rows.append(
@@ -238,54 +223,7 @@ class Planner:
             self._ledger.next_channel_no += 1
             self._batch.channels.append((known[name], meter.no, info))
 
-    # -- time ---------------------------------------------------------------------------------
-
-    def _place(
-        self, meter: Meter, boot: Boot, reading: Reading, received_ms: int
-    ) -> tuple[int | None, int]:
-        """Place a reading (rule T); (None, UNPLACED) while the gateway's clock is untrusted."""
-        if meter.info.recorded and reading.t is not None and 0 <= reading.t <= LATEST_MS:
-            return reading.t, 0
-        if not self._now.trusted():
-            return None, Mark.UNPLACED
-        clock = boot.clock
-        if boot is meter.newest and clock.state_anchor_ms is None:
-            before = clock.reading_anchor_ms
-            clock.heard_reading(reading.up, received_ms)
-            self._anchor_changed(meter, boot, before, clock.reading_anchor_ms)
-        offset_before = clock.offset_ms
-        where = placement.place(clock, reading.t, reading.up, reading.flags, received_ms)
-        if clock.offset_ms != offset_before and _far(clock.offset_ms, offset_before):
-            self._boots[boot.no] = (meter, boot)
-        if where.at_ms is not None:
-            return where.at_ms, where.marks
-        anchor = self._between(meter, boot, reading, received_ms)
-        return min(anchor + reading.up, received_ms + placement.FUTURE_MS), Mark.NEIGHBOURED
-
-    def _between(self, meter: Meter, boot: Boot, reading: Reading, received_ms: int) -> int:
-        """Return the anchor of a boot that only its neighbours tell about."""
-        earlier, later = meter.before(boot), meter.after(boot)
-        previous_end = earlier.runs[-1].last_at_ms if earlier is not None and earlier.runs else None
-        next_start = None if later is None else _start_of(later)
-        anchor = placement.between_neighbours(
-            max(reading.up, boot.last_up_ms), previous_end, next_start, received_ms
-        )
-        before = boot.neighbour_anchor_ms
-        if before is not None and anchor >= before - placement.REPLACE_MS:
-            return before
-        boot.neighbour_anchor_ms = anchor
-        if before is not None:
-            self._moved[boot.no] = Moved(boot.no, meter.no, anchor, Mark.NEIGHBOURED)
-        return anchor
-
-    def _anchor_changed(
-        self, meter: Meter, boot: Boot, before: int | None, after: int | None
-    ) -> None:
-        """Note an anchor for the store, and move what it placed when it fell by over 5 s."""
-        if before is None or after is None or _far(before, after):
-            self._boots[boot.no] = (meter, boot)
-        if before is not None and after is not None and after < before - placement.REPLACE_MS:
-            self._moved[boot.no] = Moved(boot.no, meter.no, after, Mark.ANCHORED)
+    # -- state --------------------------------------------------------------------------------
 
     def heard_state(
         self, meter: Meter, boot_number: int, bootn: int | None, up_ms: int, *, live_ms: int | None
@@ -303,7 +241,7 @@ class Planner:
         if live_ms is not None:
             before = boot.clock.anchor_ms
             boot.clock.heard_state(up_ms, live_ms)
-            self._anchor_changed(meter, boot, before, boot.clock.state_anchor_ms)
+            self._placer.anchor_changed(meter, boot, before, boot.clock.state_anchor_ms)
         return boot
 
     # -- gaps ---------------------------------------------------------------------------------
@@ -315,7 +253,7 @@ class Planner:
             return
         self.finalise(meter, boot, seq - rejected.n + 1, seq, "rejected", received_ms)
 
-    def finalise(
+    def finalise(  # noqa: PLR0913, PLR0917 - where, what, why and when
         self, meter: Meter, boot: Boot, first: int, last: int, reason: str, at_ms: int
     ) -> None:
         """Make what is missing of windows first … last a final gap; acks may pass it."""
@@ -377,7 +315,7 @@ class Planner:
             )
             for boot, run in self._runs.values()
         ]
-        batch.moved = list(self._moved.values())
+        batch.moved = list(self._placer.moved.values())
         for meter_id, boots in self._answered.items():
             meter = self._ledger.meters[meter_id]
             if (ack := _ack(meter, boots)) is not None:
@@ -412,13 +350,6 @@ def _boot_row(meter: Meter, boot: Boot) -> BootRow:
     )  # fmt: skip
 
 
-def _start_of(boot: Boot) -> int | None:
-    """Return when a boot began, as well as it is known."""
-    if boot.clock.offset_ms is not None:
-        return boot.clock.offset_ms
-    return boot.clock.anchor_ms
-
-
 def _shrink(provisional: dict[int, int], first: int, last: int) -> None:
     """Take windows first … last out of the provisional gaps."""
     for low, high in list(provisional.items()):
@@ -429,11 +360,6 @@ def _shrink(provisional: dict[int, int], first: int, last: int) -> None:
             provisional[low] = first - 1
         if high > last:
             provisional[last + 1] = high
-
-
-def _far(a: int | None, b: int | None) -> bool:
-    """Tell whether an anchor or offset changed enough to be worth writing."""
-    return a is None or b is None or abs(a - b) > 1000  # noqa: PLR2004 - one second
 
 
 def _json(reading: Reading) -> bytes:

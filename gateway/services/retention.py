@@ -6,7 +6,7 @@ from typing import Protocol
 import structlog
 
 from gateway.domain.errors import StorageError, TransientError
-from gateway.services.planner import Now
+from gateway.services.placer import Now
 
 log = structlog.get_logger()
 FIRST_AFTER_S = 600.0  # a gateway that has just started has better things to do

@@ -23,8 +23,9 @@ class Snapshot(msgspec.Struct, array_like=True):
 
 
 class Track:
-    """A meter's rollups and judge. Deterministic in the readings, so that work after a crash
-    repeats exactly from the last snapshot.
+    """A meter's rollups and judge.
+
+    Deterministic in the readings, so that work after a crash repeats exactly from the snapshot.
     """
 
     def __init__(self, no: int, info: MeterInfo, judge: MeterJudge, calendar: Calendar) -> None:

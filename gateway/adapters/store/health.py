@@ -10,7 +10,7 @@ from gateway.adapters.store.database import Database
 from gateway.domain.alerts import AlertKind
 from gateway.domain.errors import StorageError, TransientError
 from gateway.services.deriving import Deriver
-from gateway.services.planner import Now
+from gateway.services.placer import Now
 from gateway.services.watch import storage_finding
 
 log = structlog.get_logger()

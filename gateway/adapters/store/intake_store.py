@@ -18,6 +18,6 @@ class SqlIntakeStore:
         """Read the ledger behind everything that was submitted before."""
         return await self._database.write(load_ledger)
 
-    def submit(self, batch: Batch) -> "Future[None]":
+    def submit(self, batch: Batch) -> Future[None]:
         """Write a batch; the future is done when it is safe on disk."""
         return self._database.submit(lambda db: write_batch(db, batch))

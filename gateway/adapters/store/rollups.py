@@ -32,7 +32,8 @@ def _upsert(resolution: str) -> str:
     ]
     newer = "excluded.reg_at_ms >= ifnull(reg_at_ms, excluded.reg_at_ms)"
     regs = [
-        f"{c}_{way} = iif(excluded.wh_{way} IS NOT NULL AND ({newer} OR wh_{way} IS NULL), excluded.{c}_{way}, {c}_{way})"
+        f"{c}_{way} = iif(excluded.wh_{way} IS NOT NULL AND ({newer} OR wh_{way} IS NULL),"
+        f" excluded.{c}_{way}, {c}_{way})"
         for way in ("in", "out")
         for c in ("base", "wh")
     ]
@@ -40,7 +41,7 @@ def _upsert(resolution: str) -> str:
     marks = ",".join("?" * 21)
     sets = ", ".join((*adds, *lows, *highs, *regs))
     return (
-        f"INSERT INTO rollup_{resolution} (channel_no, {FIELDS}) VALUES ({marks})"
+        f"INSERT INTO rollup_{resolution} (channel_no, {FIELDS}) VALUES ({marks})"  # noqa: S608
         f" ON CONFLICT (channel_no, start_ms) DO UPDATE SET {sets}"
     )
 
@@ -90,7 +91,7 @@ def readings_between(
         )
         for row in db.execute(query, (low, high, *boots, start_ms, end_ms)):
             if upto_row is None or row[0] <= upto_row:
-                found.append(stored(row, "", boots[row[1]]))
+                found.append(stored(row, "", boots[row[1]]))  # noqa: PERF401 - streams from SQL
     found.sort(key=lambda reading: (reading.at_ms, reading.row))
     return found
 
@@ -109,7 +110,7 @@ def rebuild(db: sqlite3.Connection, order: Rebuild, calendar: Calendar) -> None:
         next_ms = calendar.end_of("1d", day_ms)
         readings = readings_between(db, order.meter_no, day_ms, next_ms, upto_row=order.row)
         if readings and day_ms >= retired_ms:
-            _rebuild_day(db, order.meter_no, day_ms, next_ms, readings, calendar)
+            _rebuild_day(db, order.meter_no, (day_ms, next_ms), readings, calendar)
         day_ms = next_ms
     db.execute("DELETE FROM dirty WHERE no = ?", (order.dirty_no,))
 
@@ -121,13 +122,13 @@ def _retired_until_ms(db: sqlite3.Connection) -> int:
 
 
 def _rebuild_day(
-    db: sqlite3.Connection, meter_no: int, day_ms: int, next_ms: int,
-    readings: list[Stored], calendar: Calendar,
+    db: sqlite3.Connection, meter_no: int, day: tuple[int, int], readings: list[Stored],
+    calendar: Calendar,
 ) -> None:  # fmt: skip
     channels = dict(db.execute("SELECT name, no FROM channels WHERE meter_no = ?", (meter_no,)))
     roll = MeterRoll(calendar)
     for name, no in channels.items():
-        before = _last_before(db, no, day_ms)
+        before = _last_before(db, no, day[0])
         if before is not None:
             roll.resume(name, before)
     parts: list[Contribution] = []
@@ -139,7 +140,7 @@ def _rebuild_day(
             db.execute(
                 f"DELETE FROM rollup_{resolution}"  # noqa: S608 - names of ours
                 " WHERE channel_no = ? AND start_ms >= ? AND start_ms < ?",
-                (no, day_ms, next_ms),
+                (no, *day),
             )
     add_parts(
         db, [RollupPart(channels[part.channel], part.resolution, part.bucket) for part in parts]
