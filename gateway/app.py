@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -186,6 +187,12 @@ async def opened(settings: Settings) -> AsyncIterator[Parts]:
         await asyncio.to_thread(database.close)
 
 
+def _note_stray(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what a library's callback raised, such as aiomqtt's on a socket that just broke."""
+    error = context.get("exception")
+    log.warning("callback_failed", message=context.get("message"), error=repr(error))
+
+
 async def run_gateway(
     settings: Settings,
     stop: asyncio.Event,
@@ -198,6 +205,7 @@ async def run_gateway(
     `listener` is told of every alert that changes, `started` once all services run.
     Raises ConfigError when the settings cannot work, and whatever crashed a service.
     """
+    asyncio.get_running_loop().set_exception_handler(_note_stray)
     async with AsyncExitStack() as stack:
         if settings.mqtt.embedded:
             from gateway.adapters.broker import embedded  # noqa: PLC0415 - only for trying out

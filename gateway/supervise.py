@@ -13,8 +13,8 @@ from gateway.domain.errors import TransientError
 
 log = structlog.get_logger()
 Service = Callable[[], Awaitable[object]]
-STABLE_AFTER_S = 60.0  # seconds without error that reset the backoff
-LONGEST_BACKOFF = 6  # 2^6 s; full jitter below it (AWS Architecture Blog, 2015)
+STABLE_AFTER_S = 10.0  # seconds without error that reset the backoff
+LONGEST_BACKOFF = 5  # 2^5 s; full jitter below it (AWS Architecture Blog, 2015)
 SHORTEST_RETRY_S = 0.5  # under 2 tries a second, whatever the dice say
 
 

@@ -185,6 +185,9 @@ class Intake:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
+            except StorageError as error:
+                msg = f"readings could not be stored, none was acknowledged: {error}"
+                raise TransientError(msg) from error
             finally:
                 self.connected = False
                 for task in tasks:
@@ -365,9 +368,6 @@ class Intake:
             pending = await self._commits.get()
             try:
                 await asyncio.shield(asyncio.wrap_future(pending.done))
-            except StorageError as error:
-                msg = f"readings could not be stored, none was acknowledged: {error}"
-                raise TransientError(msg) from error
             finally:
                 self._uncommitted -= len(pending.tokens)
                 self._commits.task_done()

@@ -55,4 +55,8 @@ def _place(
     open_row = segments.open_row(db)
     for segment in {p.row >> SEGMENT_BITS for p in placed if p.row < open_row}:
         segments.summarise(db, segment)
-    db.execute("DELETE FROM unplaced WHERE boot_no = ?", (boot_no,))
+    db.execute(  # unless another has come meanwhile that waits too
+        "DELETE FROM unplaced WHERE boot_no = ? AND NOT EXISTS (SELECT 1 FROM readings"
+        " WHERE row >= first_row AND readings.boot_no = unplaced.boot_no AND at_ms IS NULL)",
+        (boot_no,),
+    )
