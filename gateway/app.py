@@ -31,7 +31,9 @@ from gateway.services.alert_desk import Listener
 from gateway.services.batches import Batch
 from gateway.services.deriving import Deriver
 from gateway.services.events import EventDesk
-from gateway.services.intake import Deliver, Hooks, Intake
+from gateway.services.intake import Hooks, Intake
+from gateway.services.intake_ports import Deliver
+from gateway.services.live import Live
 from gateway.services.operations import Operations
 from gateway.services.placing import Placing
 from gateway.services.planner import PlanRules
@@ -131,6 +133,7 @@ def _stages(parts: Parts) -> list[Stage]:
         Stage("control", control.run),
         Stage("intake", parts.intake.run, parts.intake.drain),
         Stage("watching", parts.watching.run),
+        Stage("live", Live(parts.deriver.latest, parts.intake.publish_live).run),
         Stage("placing", placing.run),
         Stage("retention", retention.run),
         Stage("health", HealthCheck(database, parts.deriver, parts.clock).run),

@@ -206,7 +206,7 @@ class Deriver:
         contributions: list[Contribution] = []
         findings = track.take(reading, contributions)
         if track.at_ms == reading.at_ms:
-            self.latest[track.info.id] = reading
+            self.latest[track.info.id] = reading  # the newest by its own time
         if contributions:
             await self._add_parts(track, contributions, effects)
             touched.add(track.no)

@@ -3,17 +3,18 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import structlog
 
 from gateway.domain.errors import StorageError, TransientError
 from gateway.pipeline.decode import Rejected, decode
-from gateway.services.batches import Ack, Batch
+from gateway.services.batches import Batch
 from gateway.services.gapkeeper import sweep_gaps
+from gateway.services.intake_ports import Connect, IntakeStore, Link
 from gateway.services.ledger import Ledger
 from gateway.services.messages import StateKeeper, take_event
 from gateway.services.placer import Now
@@ -40,9 +41,6 @@ SWEEP_S = 5.0
 COMMITS_UNDER_WAY = 2
 
 
-Deliver = Callable[[str, bytes, int, bool], None]  # topic, payload, token, retained
-
-
 class Message(NamedTuple):
     """One message from the broker; `token` acknowledges it."""
 
@@ -51,48 +49,6 @@ class Message(NamedTuple):
     token: int
     retained: bool
     received_ms: int
-
-
-class IntakeStore(Protocol):
-    """What the intake needs from storage."""
-
-    async def load_ledger(self) -> Ledger:
-        """Read what every meter has delivered."""
-
-    def submit(self, batch: Batch) -> Future[None]:
-        """Write a batch; the future is done when it is safe on disk."""
-
-
-class Link(Protocol):
-    """What the intake needs from a connected broker."""
-
-    def acknowledge(self, tokens: Iterable[int]) -> None:
-        """Tell the broker that these messages are safe."""
-
-    def send_ack(self, ack: Ack, now_ms: int | None) -> None:
-        """Tell a meter what is safe; a newer ack replaces one that waits."""
-
-    def pause(self) -> None:
-        """Stop reading from the socket."""
-
-    def resume(self) -> None:
-        """Go on reading from the socket."""
-
-    async def closed(self) -> None:
-        """Return never; raise BrokerLostError when the connection is gone."""
-
-
-class Session(Protocol):
-    """A connection being made and ended."""
-
-    async def __aenter__(self) -> Link:
-        """Connect and subscribe, or raise BrokerLostError."""
-
-    async def __aexit__(self, *error: object) -> None:
-        """Disconnect; the broker keeps the session."""
-
-
-Connect = Callable[[Deliver], Session]  # prepares a connection that hands messages over
 
 
 @dataclass(slots=True)
@@ -212,6 +168,11 @@ class Intake:
         while not self._commits.empty():
             pending = self._commits.get_nowait()
             await asyncio.wait([asyncio.wrap_future(pending.done)])
+
+    def publish_live(self, topic: str, payload: str) -> None:
+        """Publish a value for other tools; dropped while the broker is gone."""
+        if self._link is not None and self.connected:
+            self._link.publish_live(topic, payload)
 
     @property
     def backlog(self) -> int:

@@ -30,7 +30,7 @@ from gateway.domain.readings import Mark
 from gateway.pipeline.decode import decode
 from gateway.services.deriving import Deriver, DeriveStore
 from gateway.services.gapkeeper import sweep_gaps
-from gateway.services.intake import IntakeStore
+from gateway.services.intake_ports import IntakeStore
 from gateway.services.ledger import Ledger
 from gateway.services.operations import MeterStore
 from gateway.services.placing import Placed, Placing, PlacingStore
