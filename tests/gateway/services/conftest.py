@@ -1,5 +1,6 @@
 """Fixtures of the services' tests."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,9 +8,12 @@ import pytest
 
 from tests.gateway.services.site_rig import Site
 
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a test of rules need not wait for a disk
+
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    """Give a gateway's data path on a fresh database."""
-    with Site(tmp_path / "s.db") as made:
-        yield made
+def site() -> Iterator[Site]:
+    """Give a gateway's data path on a fresh database, in memory where the machine has that."""
+    folder = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(dir=folder) as made, Site(Path(made) / "s.db") as site:
+        yield site

@@ -207,8 +207,7 @@ async def test_a_verdict_on_an_alert_that_only_the_disk_remembers(
 async def test_watching_tells_of_silence_strangers_and_the_clock(site: Site) -> None:
     site.send(window(0))
     site.add_meter("tape", recorded=True)
-    watching = Watching(site.deriver, site.now)
-    watching.ledger = lambda: site.ledger
+    watching = Watching(site.deriver, site.now, lambda: site.ledger)
     assert watching.look() == []
     site.now.pass_s(121)
     (silent,) = watching.look()

@@ -4,10 +4,7 @@ import asyncio
 import sqlite3
 from pathlib import Path
 
-import pytest
-
 from gateway.app import Parts, run_gateway
-from gateway.domain.errors import AlreadyRunningError
 from gateway.settings import Settings
 from tests.support.meter_client import MeterClient
 from tests.support.mosquitto import Mosquitto
@@ -81,14 +78,3 @@ async def test_rule_d_a_stop_commits_and_answers_what_has_come(
         again.set()
         await asyncio.wait_for(task, 5)
     assert stored(short_path) == list(range(100))
-
-
-async def test_a_second_gateway_on_the_same_database_is_refused(
-    own_broker: Mosquitto, short_path: Path
-) -> None:
-    stop = asyncio.Event()
-    task = await gateway(short_path, own_broker.port, stop)
-    with pytest.raises(AlreadyRunningError):
-        await run_gateway(settings(short_path, own_broker.port), asyncio.Event())
-    stop.set()
-    await asyncio.wait_for(task, 5)

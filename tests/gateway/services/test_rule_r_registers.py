@@ -137,7 +137,6 @@ async def test_rule_r_a_late_reading_from_before_a_reset_adds_no_energy(site: Si
     assert 1001.0 <= await energy_wh(site) <= 1001.25
 
 
-@pytest.mark.xfail(strict=True, reason="an older register is lost where the newer part has none")
 async def test_rule_r_an_interval_that_ends_on_null_keeps_its_last_register(site: Site) -> None:
     site.send(with_registers(1000.0, 0.0, 0.25))  # a reset, so that there is a base
     site.send([window(60, wh_in=0.5), window(120, wh_in=None), window(121, wh_in=None)])

@@ -74,7 +74,6 @@ async def test_rule_x_a_repetition_is_known_after_its_row_was_retired(site: Site
     assert all(same_bucket(before[start], after[start]) for start in before)
 
 
-@pytest.mark.xfail(strict=True, reason="replaced first rows are taken for retired ones")
 async def test_rule_x_a_spool_record_replaces_what_lies_in_its_span(site: Site) -> None:
     site.send([*windows(2, 6), *windows(10, 14)])
     await site.derive()
