@@ -14,7 +14,7 @@ def configure(level: str = "info") -> None:
             colors=True, exception_formatter=structlog.dev.plain_traceback
         )
         if on_terminal
-        else structlog.processors.JSONRenderer()
+        else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
     errors: structlog.typing.Processor = (
         structlog.processors.StackInfoRenderer()

@@ -175,7 +175,8 @@ def _explain(error: ValidationError) -> list[str]:
         if item["type"] == "extra_forbidden":
             lines.append(f"{key}: unknown key")
         else:
-            lines.append(f"{key}: {item['msg']} (found {item['input']!r:.80})")
+            said = item["msg"].removeprefix("Value error, ")
+            lines.append(f"{key}: {said} (found {item['input']!r:.80})")
     return lines
 
 
@@ -188,7 +189,8 @@ def read_secret(path: Path, *, key: str) -> str:
         mode = path.stat().st_mode
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        msg = f"{key}: {path} cannot be read: {error}"
+        said = error.strerror if isinstance(error, OSError) else error
+        msg = f"{key}: {path} cannot be read: {said}"
         raise ConfigError(msg) from error
     # systemd hands credentials out through an ACL, which shows as group-readable.
     handed_out = (CREDENTIALS, os.environ.get("CREDENTIALS_DIRECTORY", CREDENTIALS))

@@ -64,4 +64,8 @@ def _report(checks: list[Check], *, as_json: bool) -> None:
             console.print(Text(f"{'':<{width + 11}}{printable(check.todo)}"))
     errors = sum(check.level is Level.ERROR for check in checks)
     warnings = sum(check.level is Level.WARNING for check in checks)
-    console.print(Text(f"{errors} errors, {warnings} warnings"))
+    console.print(Text(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"))
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

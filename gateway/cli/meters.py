@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -16,7 +17,7 @@ from gateway.cli.options import config_option, example, json_option
 from gateway.cli.tables import moment, show
 from gateway.domain.errors import BadInputError, NotFoundError
 from gateway.domain.meters import Role
-from gateway.services.views import MeterView
+from gateway.services.views import MeterView, is_online
 from gateway.settings import Settings
 from gateway.web.models import MeterList, MeterOut
 
@@ -57,7 +58,7 @@ def list_meters(config: Path, *, as_json: bool) -> None:
     settings = Settings.load(config)
     with snapshot(settings.storage.path) as db:
         found = [
-            replace(view, last=newest_reading(db, view.info.id))
+            _today(replace(view, last=newest_reading(db, view.info.id)))
             for view in select_meters(db, "", MOST_METERS)
         ]
     if as_json:
@@ -205,6 +206,10 @@ def _amperes(text: str) -> float | None:
     except ValueError as error:
         msg = f"--rating: {text[:40]!r} is neither a number of amperes nor 'unknown'"
         raise BadInputError(msg) from error
+
+
+def _today(view: MeterView) -> MeterView:
+    return replace(view, online=is_online(view, time.time_ns() // 1_000_000))
 
 
 def _row(view: MeterView, newest: str) -> list[str]:

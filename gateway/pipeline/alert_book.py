@@ -165,6 +165,7 @@ class AlertBook:
     def _renew(self, alert: Alert, finding: Finding, now_ms: int) -> Change:
         """Count a repeated condition; a worse one needs somebody's attention anew."""
         worse = finding.severity is Severity.CRITICAL and alert.severity is Severity.WARNING
+        milder = finding.severity is Severity.WARNING and alert.severity is Severity.CRITICAL
         at_ms = max(finding.at_ms, alert.updated_ms)
         until_ms = alert.snoozed_until_ms
         over = until_ms is not None and until_ms <= now_ms
@@ -174,9 +175,10 @@ class AlertBook:
             state=AlertState.OPEN if worse else alert.state,
             updated_ms=at_ms,
             count=alert.count + 1,
-            title=finding.title,
-            detail=finding.detail,
-            evidence=dict(finding.evidence),
+            # A milder finding must not put its words under the label of the worse one.
+            title=alert.title if milder else finding.title,
+            detail=alert.detail if milder else finding.detail,
+            evidence=alert.evidence if milder else dict(finding.evidence),
             snoozed_until_ms=None if worse or over else until_ms,
         )
         if not worse:

@@ -27,7 +27,8 @@ class AlertDesk:
         """Tell people of changes that have been committed."""
         for change in changes:
             alert = change.alert
-            if change.is_new or alert.state is AlertState.RESOLVED:
+            is_resolved = alert.state is AlertState.RESOLVED and change.history
+            if change.is_new or is_resolved:
                 log.info(
                     "alert_opened" if change.is_new else "alert_resolved", meter=alert.meter,
                     channel=alert.key[1], kind=alert.key[2].value, severity=alert.severity.value,

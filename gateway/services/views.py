@@ -14,6 +14,7 @@ from gateway.domain.readings import Stored
 from gateway.supervise import Health
 
 LONGEST_PAGE = 200
+SILENT_MS = 120_000  # as `meter_silent` has it (contract, section 5)
 LONGEST_HISTORY = 200  # entries shown of one alert, the newest
 LONGEST_CURSOR = 200
 CURSOR = re.compile(r"(-?[0-9]{1,16}):(.+)", re.ASCII)
@@ -30,6 +31,18 @@ class MeterView:
     model: int | None = None
     cal: int | None = None
     last: Stored | None = None
+
+
+def is_online(view: MeterView, now_ms: int) -> bool:
+    """Tell whether a meter was heard lately and has not said goodbye since.
+
+    Simple meters send readings and never a `state`; a meter whose power failed says nothing.
+    """
+    state_ms = view.state_ms or 0
+    reading_ms = 0 if view.last is None else view.last.received_ms
+    if not view.online and state_ms >= reading_ms:
+        return False
+    return abs(now_ms - max(state_ms, reading_ms)) < SILENT_MS
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 
 from gateway.adapters.store.capacity import daily_bytes
 from gateway.adapters.store.database import Database
@@ -22,6 +23,7 @@ from gateway.services.views import (
     MeterView,
     ModelView,
     StatusView,
+    is_online,
     read_cursor,
     write_cursor,
 )
@@ -123,15 +125,8 @@ class SqlViews:
         return DiskView(used, self._max_bytes, shutil.disk_usage(path.parent).free)
 
     def _with_last(self, view: MeterView) -> MeterView:
-        return MeterView(
-            view.info,
-            view.online,
-            view.state_ms,
-            view.fw,
-            view.model,
-            view.cal,
-            self._latest(view.info.id),
-        )
+        known = replace(view, last=self._latest(view.info.id))
+        return replace(known, online=is_online(known, self._now_ms()))
 
 
 def select_meters(db: sqlite3.Connection, after: str, limit: int) -> list[MeterView]:
