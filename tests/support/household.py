@@ -67,7 +67,7 @@ def energy_wh(times_ms: list[int], powers: list[float | None]) -> list[float]:
     previous: int | None = None
     for at, power in zip(times_ms, powers, strict=True):
         if previous is not None and at - previous > longest:
-            before = None
+            before = at  # the hole adds nothing, the windows after it do
         if power is not None:
             if before is not None:
                 total += max(power, 0.0) * (at - before) / 3_600_000
