@@ -114,6 +114,8 @@ class Deriver:
 
     async def drain(self) -> None:
         """Judge what is committed and store the positions, for an ordered shutdown."""
+        if not self.loaded.is_set():
+            return
         while await self.step() > 0:
             pass
         async with self._lock:

@@ -156,6 +156,8 @@ class Meter:
 
     def registers(self) -> Registers:
         """Return the last registers in the order of boots and seq."""
+        if self.newest is not None and self.newest.runs:  # the usual case
+            return self.newest.runs[-1].regs
         for boot in reversed(self.ordered()):
             if boot.runs:
                 return boot.runs[-1].regs

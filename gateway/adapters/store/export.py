@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.adapters.store import rollups, segments
 from gateway.adapters.store.database import connect
+from gateway.adapters.store.deriving import read_looked_at
 from gateway.adapters.store.rows import COLUMNS, stored
 from gateway.adapters.store.schema import refuse_newer
 from gateway.domain.errors import ConfigError, NotFoundError
@@ -150,7 +151,9 @@ class SqlExportStore:
         if found is None:
             return MeterRoll(self._calendar), 0, 0
         snapshot = msgspec.msgpack.decode(found[2], type=Snapshot)
-        return MeterRoll(self._calendar, snapshot.channels), found[0], found[1]
+        # Behind its own position a silent meter has nothing up to where all were looked at.
+        row = max(found[0], read_looked_at(self._db))
+        return MeterRoll(self._calendar, snapshot.channels), row, found[1]
 
     def gaps(self, target: Target, start_ms: int, end_ms: int) -> list[GapSpan]:
         """Return the meter's gaps that touch [start, end), in time order."""

@@ -52,6 +52,7 @@ CREATE TABLE segments (
     min_at_ms INTEGER, max_at_ms INTEGER,
     PRIMARY KEY (boot_no, segment)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX segments_by_age ON segments (segment);
 CREATE TABLE runs (
     boot_no INTEGER NOT NULL REFERENCES boots(no), first INTEGER NOT NULL,
     last INTEGER NOT NULL, first_at_ms INTEGER, last_at_ms INTEGER,

@@ -15,13 +15,17 @@ FROM readings WHERE row >= :first AND row < :after GROUP BY boot_no, row >> :bit
 def close_segments(db: sqlite3.Connection, first_row: int, last_row: int) -> None:
     """Summarise the segments that rows first_row … last_row have filled."""
     for segment in range(first_row >> SEGMENT_BITS, (last_row + 1) >> SEGMENT_BITS):
-        summarise(db, segment)
+        _summarise(db, segment)
 
 
 def summarise(db: sqlite3.Connection, segment: int) -> None:
     """Write one segment's summary anew, after it was filled or its rows were changed."""
-    first = segment << SEGMENT_BITS
     db.execute("DELETE FROM segments WHERE segment = ?", (segment,))
+    _summarise(db, segment)
+
+
+def _summarise(db: sqlite3.Connection, segment: int) -> None:
+    first = segment << SEGMENT_BITS
     db.execute(
         SUMMARY, {"bits": SEGMENT_BITS, "first": first, "after": first + (1 << SEGMENT_BITS)}
     )
