@@ -94,6 +94,7 @@ class Intake:
         self.ledger = Ledger()
         self.planner = Planner(self.ledger, rules, now)
         self.connected = False
+        self.loaded = asyncio.Event()
         self._states = StateKeeper()
         self._reset()
 
@@ -114,9 +115,13 @@ class Intake:
 
     async def load(self) -> None:
         """Read the ledger; must be called before anything is planned."""
+        since = {boot.no: boot.hole_since_s for boot in self.ledger.boots()}
         self.ledger = await self._store.load_ledger()
+        for boot in self.ledger.boots():  # a hole is as old as it is, whatever the link does
+            boot.hole_since_s = since.get(boot.no, {})
         self.planner = Planner(self.ledger, self._rules, self._now)
         self._states.planner = self.planner
+        self.loaded.set()
 
     async def run(self) -> None:
         """Connect, take in and commit until cancelled or the connection is lost.

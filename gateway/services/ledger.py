@@ -6,7 +6,7 @@ ledger is stale and must be loaded anew.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from gateway.domain.meters import MeterInfo
@@ -182,6 +182,11 @@ class Ledger:
     next_meter_no: int = 1
     next_channel_no: int = 1
     next_boot_no: int = 1
+
+    def boots(self) -> Iterator[Boot]:
+        """Yield every boot of every meter."""
+        for meter in self.meters.values():
+            yield from meter.boots.values()
 
     def new_meter(self, info: MeterInfo) -> Meter:
         """Enter a meter that was not known."""

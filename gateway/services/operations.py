@@ -61,6 +61,8 @@ class Operations:
         if operation is None:
             msg = f"no operation {name[:60]!r}"
             raise NotFoundError(msg)
+        await self._intake.loaded.wait()
+        await self._deriver.loaded.wait()
         return await operation(args, who)
 
     # -- alerts -------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ class HealthCheck:
         self._deriver = deriver
         self._now = now
         self._told = False
+        self._damaged = False
 
     async def run(self) -> None:
         """Check until cancelled; TransientError when the disk fails."""
@@ -47,7 +48,8 @@ class HealthCheck:
         log.info("database_check_started", reason="the last run did not end in order")
         result = await self._database.read(_quick_check)
         log.info("database_checked", result=result)
-        if result != "ok":
+        self._damaged = result != "ok"
+        if self._damaged:
             await self._report(
                 f"The database {self._database.path} is damaged: {result[:200]}. Make a backup"
                 " now (wattwarden backup FILE) and replace the card."
@@ -60,7 +62,7 @@ class HealthCheck:
                 f"Only {free / 1e6:.0f} MB are free beside {self._database.path}; readings are"
                 " no longer acknowledged when it is full. Free some space."
             )
-        elif self._told:
+        elif self._told and not self._damaged:
             self._told = False
             detail = f"{free / 1e6:.0f} MB are free again."
             await self._deriver.report(

@@ -59,11 +59,11 @@ def _retire(db: sqlite3.Connection, before_ms: int | None, most: int) -> int:
 
 
 def _note_retired(db: sqlite3.Connection, first: int, after: int) -> None:
-    """Note up to which time raw readings may be missing: no rollup behind it can be rebuilt."""
-    query = "SELECT max(at_ms) FROM readings WHERE row >= ? AND row < ?"
-    newest = db.execute(query, (first, after)).fetchone()[0] or 0
+    """Note up to when a meter's raw readings may be missing: no rollup before can be rebuilt."""
     db.execute(
-        "INSERT INTO meta VALUES ('retired_until_ms', ?) ON CONFLICT (key) DO UPDATE SET"
+        "INSERT INTO meta SELECT 'retired_until_ms:' || meter_no, max(at_ms)"
+        " FROM readings JOIN boots ON no = boot_no WHERE row >= ? AND row < ? AND at_ms NOT NULL"
+        " GROUP BY meter_no ON CONFLICT (key) DO UPDATE SET"
         " value = max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER))",
-        (str(newest),),
+        (first, after),
     )

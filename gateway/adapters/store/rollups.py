@@ -104,7 +104,7 @@ def rebuild(db: sqlite3.Connection, order: Rebuild, calendar: Calendar) -> None:
     """
     start_ms = calendar.start_of("1d", order.from_ms)
     end_ms = calendar.end_of("1d", calendar.start_of("1d", order.to_ms))
-    retired_ms = _retired_until_ms(db)
+    retired_ms = _retired_until_ms(db, order.meter_no)
     day_ms = start_ms
     while day_ms < end_ms:
         next_ms = calendar.end_of("1d", day_ms)
@@ -115,9 +115,10 @@ def rebuild(db: sqlite3.Connection, order: Rebuild, calendar: Calendar) -> None:
     db.execute("DELETE FROM dirty WHERE no = ?", (order.dirty_no,))
 
 
-def _retired_until_ms(db: sqlite3.Connection) -> int:
-    """Return the time before which readings may have been retired."""
-    row = db.execute("SELECT value FROM meta WHERE key = 'retired_until_ms'").fetchone()
+def _retired_until_ms(db: sqlite3.Connection, meter_no: int) -> int:
+    """Return the time before which a meter's readings may have been retired."""
+    key = f"retired_until_ms:{meter_no}"
+    row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
     return 0 if row is None else int(row[0])
 
 

@@ -76,7 +76,6 @@ async def test_a_sound_database_after_an_unclean_stop_is_no_news(tmp_path: Path)
         assert site.deriver.desk.book.open_alerts == ()
 
 
-@pytest.mark.xfail(strict=True, reason="free space clears the alert of a damaged database")
 async def test_a_damaged_database_stays_an_alert(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
