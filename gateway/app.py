@@ -23,6 +23,7 @@ from gateway.adapters.store.health import HealthCheck
 from gateway.adapters.store.intake_store import SqlIntakeStore
 from gateway.adapters.store.meters import SqlMeterStore
 from gateway.adapters.store.placing import SqlPlacingStore
+from gateway.adapters.store.quarantine import open_or_replace
 from gateway.adapters.store.retention import SqlRetentionStore
 from gateway.adapters.store.views import SqlViews
 from gateway.domain.errors import AlreadyRunningError
@@ -61,6 +62,7 @@ class Parts:
     operations: Operations
     watching: Watching
     started_s: float
+    damage: str = ""  # what people must know of a database that was set aside
 
     async def load(self) -> None:
         """Read what the operations need, for use without the services."""
@@ -136,7 +138,7 @@ def _stages(parts: Parts) -> list[Stage]:
         Stage("live", Live(parts.deriver.latest, parts.intake.publish_live).run),
         Stage("placing", placing.run),
         Stage("retention", retention.run),
-        Stage("health", HealthCheck(database, parts.deriver, parts.clock).run),
+        Stage("health", HealthCheck(database, parts.deriver, parts.clock, parts.damage).run),
         Stage("judging", parts.deriver.run, parts.deriver.drain),
         Stage("watchdog", systemd.watchdog),
     ]
@@ -168,12 +170,12 @@ def _web_stage(parts: Parts) -> Stage:
     return Stage("web", server.run, server.stop)
 
 
-async def _open_database(path: Path) -> Database:
+async def _open_database(path: Path) -> tuple[Database, str]:
     """Open the database; a command that is just writing has it for a moment only."""
     until_s = time.monotonic() + LOCK_PATIENCE_S
     while True:
         try:
-            return await asyncio.to_thread(Database, path)
+            return await asyncio.to_thread(open_or_replace, path)
         except AlreadyRunningError:
             if time.monotonic() > until_s:
                 raise
@@ -183,9 +185,11 @@ async def _open_database(path: Path) -> Database:
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Parts]:
     """Open the database and wire the parts; close everything at the end."""
-    database = await _open_database(settings.storage.path)
+    database, damage = await _open_database(settings.storage.path)
     try:
-        yield build(settings, database)
+        parts = build(settings, database)
+        parts.damage = damage
+        yield parts
     finally:
         await asyncio.to_thread(database.close)
 

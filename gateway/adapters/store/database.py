@@ -74,10 +74,10 @@ class Database:
         try:
             self._db = connect(path)
             _translate(lambda: migrate(self._db, str(path)), path)
+            self.was_unclean = _translate(lambda: _note_open(self._db), path)
         except BaseException:
             os.close(self._lock)
             raise
-        self.was_unclean = _note_open(self._db)
         self._jobs: queue.Queue[_Job | None] = queue.Queue(QUEUE_LIMIT)
         self._writer = threading.Thread(target=self._write_forever, name="sqlite-writer")
         self._writer.start()

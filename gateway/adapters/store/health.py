@@ -21,12 +21,14 @@ LEAST_FREE_BYTES = 100_000_000
 class HealthCheck:
     """The service: one quick_check after an unclean stop, then free space every minute."""
 
-    def __init__(self, database: Database, deriver: Deriver, now: Now) -> None:
+    def __init__(self, database: Database, deriver: Deriver, now: Now, set_aside: str = "") -> None:
+        """Watch a database; `set_aside` says what became of a damaged one before it."""
         self._database = database
         self._deriver = deriver
         self._now = now
         self._told = False
         self._damaged = False
+        self._set_aside = set_aside
 
     async def run(self) -> None:
         """Check until cancelled; TransientError when the disk fails."""
@@ -43,6 +45,9 @@ class HealthCheck:
             raise TransientError(msg) from error
 
     async def _check_once(self) -> None:
+        if self._set_aside:
+            self._damaged = True  # until somebody resolves it: the card is to be replaced
+            await self._report(self._set_aside)
         if not self._database.was_unclean:
             return
         log.info("database_check_started", reason="the last run did not end in order")
