@@ -165,7 +165,7 @@ class BrokerSession:
         try:
             await asyncio.shield(lost)
         except aiomqtt.MqttError as error:
-            msg = f"connection to the broker lost: {error}"
+            msg = f"connection to the broker lost: {_plain(error)}"
             raise BrokerLostError(msg) from error
         except (OSError, ValueError) as error:
             msg = f"connection to the broker broke: {error}"
@@ -195,6 +195,12 @@ def _acknowledge_now(sock: object) -> None:
     if isinstance(sock, socket.socket) and sock.family in (socket.AF_INET, socket.AF_INET6):
         with contextlib.suppress(OSError):  # the connection broke: the next read tells
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
+def _plain(error: aiomqtt.MqttError) -> str:
+    """Return what happened in words; paho calls a closed connection an unspecified error."""
+    said = str(error)
+    return "the broker closed it" if "Unspecified error" in said else said
 
 
 def _tls(settings: MqttSettings) -> ssl.SSLContext | None:

@@ -129,8 +129,11 @@ class Operations:
             await self._intake.flush()
             return {"id": meter_id, "recorded": recorded, "added": True}
         if known.info.recorded != recorded and any(boot.runs for boot in known.boots.values()):
-            kind = "recorded" if known.info.recorded else "live"
-            msg = f"meter {meter_id} exists as a {kind} meter with readings; choose another name"
+            kind, way = ("recorded", "with") if known.info.recorded else ("live", "without")
+            msg = (
+                f"meter {meter_id} has readings as a {kind} meter; add it {way} --recorded,"
+                " or choose another name"
+            )
             raise BadInputError(msg)
         known.info = MeterInfo(
             meter_id, recorded, known.info.label, known.info.registered_ms, known.info.channels

@@ -34,7 +34,10 @@ class HealthCheck:
         """Check until cancelled; TransientError when the disk fails."""
         await self._deriver.loaded.wait()
         alerts = self._deriver.desk.book.open_alerts
-        self._told = any(alert.key[2] is AlertKind.STORAGE for alert in alerts)
+        told = [alert for alert in alerts if alert.key[2] is AlertKind.STORAGE]
+        self._told = bool(told)
+        # Damage told by an earlier run stays until a person has resolved it.
+        self._damaged = any("damaged" in alert.detail for alert in told)
         try:
             await self._check_once()
             while True:
@@ -53,8 +56,8 @@ class HealthCheck:
         log.info("database_check_started", reason="the last run did not end in order")
         result = await self._database.read(_quick_check)
         log.info("database_checked", result=result)
-        self._damaged = result != "ok"
-        if self._damaged:
+        if result != "ok":
+            self._damaged = True
             await self._report(
                 f"The database {self._database.path} is damaged: {result[:200]}. Make a backup"
                 " now (wattwarden backup FILE) and replace the card."

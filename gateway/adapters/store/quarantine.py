@@ -68,9 +68,17 @@ def _salvage(db: sqlite3.Connection, aside: Path) -> int:
         for table in SALVAGED:
             try:
                 for row in old.execute(f"SELECT * FROM {table}"):  # noqa: S608 - names of ours
-                    marks = ",".join("?" * len(row))
-                    db.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)  # noqa: S608
-                    count += 1
+                    count += _take_over(db, table, row)
             except sqlite3.DatabaseError as error:
                 log.warning("table_damaged", table=table, error=str(error))
     return count
+
+
+def _take_over(db: sqlite3.Connection, table: str, row: tuple[object, ...]) -> bool:
+    """Insert one row unless what it belongs to could not be read."""
+    marks = ",".join("?" * len(row))
+    try:
+        db.execute(f"INSERT INTO {table} VALUES ({marks})", row)  # noqa: S608 - names of ours
+    except sqlite3.IntegrityError:
+        return False
+    return True
