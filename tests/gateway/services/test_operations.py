@@ -90,7 +90,7 @@ async def test_adding_a_meter_twice_changes_nothing(site: Site, office: Office) 
 async def test_a_meter_with_readings_stays_live_or_recorded(site: Site, office: Office) -> None:
     site.send(window(0))
     await office.load()
-    with pytest.raises(BadInputError, match="exists as a live meter"):
+    with pytest.raises(BadInputError, match="readings as a live meter"):
         await office.call("meters.add", id="home", recorded=True)
 
 
