@@ -158,13 +158,18 @@ def check_files(settings: Settings) -> None:
     ):
         if path is not None:
             read_secret(path, key=key)
-    ca_file = settings.mqtt.ca_file
-    if ca_file is not None:
-        try:
-            ssl.create_default_context(cafile=str(ca_file))
-        except (OSError, ssl.SSLError) as error:
-            msg = f"mqtt.ca_file: {ca_file} cannot be used: {error}"
-            raise ConfigError(msg) from error
+    tls_context(settings.mqtt)
+
+
+def tls_context(mqtt: MqttSettings) -> ssl.SSLContext | None:
+    """Return a context that trusts the site's CA, None without TLS; or raise ConfigError."""
+    if mqtt.ca_file is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=str(mqtt.ca_file))
+    except (OSError, ssl.SSLError) as error:
+        msg = f"mqtt.ca_file: {mqtt.ca_file} cannot be used: {error}"
+        raise ConfigError(msg) from error
 
 
 def _explain(error: ValidationError) -> list[str]:

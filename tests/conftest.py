@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.support.daemon import Daemon, Sections
 from tests.support.mosquitto import Mosquitto, find_mosquitto
@@ -15,6 +16,13 @@ from tests.support.shared import shared_data
 def _need_mosquitto() -> None:
     if find_mosquitto() is None:
         pytest.skip("mosquitto is not installed (apt-get install mosquitto)")
+
+
+@pytest.fixture(autouse=True)
+def logs_to_the_present_stderr() -> Iterator[None]:
+    """Forget a log configuration that a test made: its stderr may be closed by now."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

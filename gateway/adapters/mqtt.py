@@ -13,9 +13,9 @@ import aiomqtt
 import structlog
 from paho.mqtt.client import MQTT_ERR_SUCCESS, MQTTMessage
 
-from gateway.domain.errors import BrokerLostError, ConfigError
+from gateway.domain.errors import BrokerLostError
 from gateway.services.batches import Ack
-from gateway.settings import MqttSettings, read_secret
+from gateway.settings import MqttSettings, read_secret, tls_context
 
 log = structlog.get_logger()
 TOPICS = tuple((f"ww/v1/+/{kind}", 1) for kind in ("readings", "state", "events"))
@@ -79,7 +79,7 @@ class BrokerSession:
             max_inflight_messages=ACKS_IN_FLIGHT,
             # Acks are small and must not wait for the answer to the one before (Nagle): 40 ms.
             socket_options=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
-            tls_context=_tls(settings),
+            tls_context=tls_context(settings),
         )
         paho = client._client  # noqa: SLF001 - aiomqtt offers no manual acknowledgement
         paho.manual_ack_set(on=True)
@@ -201,16 +201,6 @@ def _plain(error: aiomqtt.MqttError) -> str:
     """Return what happened in words; paho calls a closed connection an unspecified error."""
     said = str(error)
     return "the broker closed it" if "Unspecified error" in said else said
-
-
-def _tls(settings: MqttSettings) -> ssl.SSLContext | None:
-    if settings.ca_file is None:
-        return None
-    try:
-        return ssl.create_default_context(cafile=str(settings.ca_file))
-    except (OSError, ssl.SSLError) as error:
-        msg = f"mqtt.ca_file: {settings.ca_file} cannot be used: {error}"
-        raise ConfigError(msg) from error
 
 
 def ack_payload(ack: Ack, now_ms: int | None) -> bytes:

@@ -5,7 +5,6 @@ import contextlib
 import json
 import random
 import socket
-import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,7 @@ from paho.mqtt.client import MQTTMessage
 
 from gateway.domain.errors import BrokerLostError
 from gateway.domain.readings import Reading
-from gateway.settings import MqttSettings, read_secret
+from gateway.settings import MqttSettings, read_secret, tls_context
 
 log = structlog.get_logger()
 RESEND_S = 10.0  # contract, rule D
@@ -221,7 +220,7 @@ class VirtualMeter:
             max_inflight_messages=2 * self._window + 16,
             # Small messages must not wait for the answer to the one before (Nagle).
             socket_options=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
-            tls_context=_tls(self._settings),
+            tls_context=tls_context(self._settings),
             will=aiomqtt.Will(self._topic("state"), OFFLINE, qos=1, retain=True),
         )
         # Straight from paho's callback: aiomqtt's queue would have no bound.
@@ -358,13 +357,3 @@ def _own_clock() -> Clock:
     """Return a clock that starts now and is set."""
     started_s = time.monotonic()
     return lambda: (int((time.monotonic() - started_s) * 1000), int(time.time() * 1000))
-
-
-def _tls(settings: MqttSettings) -> ssl.SSLContext | None:
-    if settings.ca_file is None:
-        return None
-    try:
-        return ssl.create_default_context(cafile=str(settings.ca_file))
-    except (OSError, ssl.SSLError) as error:
-        msg = f"mqtt.ca_file: {settings.ca_file} cannot be used: {error}"
-        raise BrokerLostError(msg) from error

@@ -66,10 +66,11 @@ def load_alerts(
 ) -> list[Alert]:
     """Return alerts, oldest first; `where` is a clause of ours."""
     query = f"SELECT {COLUMNS} FROM alerts {where} ORDER BY opened_ms, id"  # noqa: S608
-    return [_alert(row) for row in db.execute(query, arguments)]
+    return [read_alert(row) for row in db.execute(query, arguments)]
 
 
-def _alert(row: tuple[Any, ...]) -> Alert:
+def read_alert(row: tuple[Any, ...]) -> Alert:
+    """Return a row, in the order of COLUMNS, as an alert."""
     return Alert(
         id=row[0],
         key=(row[1], row[2], AlertKind(row[3])),

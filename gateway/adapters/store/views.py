@@ -5,10 +5,12 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
+from gateway.adapters.store.alerts import COLUMNS, read_alert
 from gateway.adapters.store.capacity import daily_bytes
 from gateway.adapters.store.database import Database
-from gateway.domain.alerts import Alert, AlertKind, AlertState, HistoryEntry, Severity
+from gateway.domain.alerts import HistoryEntry, Severity
 from gateway.domain.errors import NotFoundError
 from gateway.domain.meters import ChannelInfo, MeterInfo, Role
 from gateway.domain.readings import Stored
@@ -30,11 +32,7 @@ from gateway.services.views import (
 
 Latest = Callable[[str], Stored | None]  # the newest reading of a meter, from memory
 MOST_MODELS = 500
-ALERT_COLUMNS = (
-    "id, meter, channel, kind, severity, state, opened_ms, updated_ms, resolved_ms, count,"
-    " title, detail, evidence, snoozed_until_ms, historic"
-)
-SELECT_ALERTS = f"SELECT {ALERT_COLUMNS} FROM alerts"  # noqa: S608 - constants of ours
+SELECT_ALERTS = f"SELECT {COLUMNS} FROM alerts"  # noqa: S608 - constants of ours
 SELECT_METERS = (
     "SELECT no, id, recorded, label, registered_ms, online, state_ms, state FROM meters"
     " WHERE removed_ms IS NULL"
@@ -208,29 +206,8 @@ def _meter(
     )
 
 
-_AlertRow = tuple[
-    str, str, str, str, str, str, int, int, int | None, int, str, str, str, int | None, int
-]
-
-
-def _alert(db: sqlite3.Connection, row: _AlertRow) -> AlertView:
-    alert_id, meter, channel, kind, severity, state, opened_ms, updated_ms, resolved_ms = row[:9]
-    count, title, detail, evidence, snoozed_until_ms, historic = row[9:]
-    alert = Alert(
-        id=alert_id,
-        key=(meter, channel, AlertKind(kind)),
-        severity=Severity(severity),
-        state=AlertState(state),
-        opened_ms=opened_ms,
-        updated_ms=updated_ms,
-        resolved_ms=resolved_ms,
-        count=count,
-        title=title,
-        detail=detail,
-        evidence=json.loads(evidence),
-        snoozed_until_ms=snoozed_until_ms,
-        historic=bool(historic),
-    )
+def _alert(db: sqlite3.Connection, row: tuple[Any, ...]) -> AlertView:
+    alert = read_alert(row)
     query = "SELECT at_ms, who, what FROM alert_history WHERE alert_id = ? ORDER BY no DESC LIMIT ?"
-    newest = [HistoryEntry(*entry) for entry in db.execute(query, (alert_id, LONGEST_HISTORY))]
+    newest = [HistoryEntry(*entry) for entry in db.execute(query, (alert.id, LONGEST_HISTORY))]
     return AlertView(alert, newest[::-1])
