@@ -15,6 +15,7 @@ FIELDS = (
     "start_ms, n, dt_ms, p_sum, p_dt, p_min, p_max, q_sum, q_dt, v_sum, v_dt, v_min, v_max,"
     " i_sum, i_dt, reg_at_ms, wh_in, wh_out, base_in, base_out"
 )
+FINE, COARSE = ("1m", "15m"), ("1h", "1d")
 SUMS = ("n", "dt_ms", "p_sum", "p_dt", "q_sum", "q_dt", "v_sum", "v_dt", "i_sum", "i_dt")
 _values = msgspec.structs.astuple
 
@@ -108,8 +109,8 @@ def rebuild(db: sqlite3.Connection, order: Rebuild, calendar: Calendar) -> None:
     day_ms = start_ms
     while day_ms < end_ms:
         next_ms = calendar.end_of("1d", day_ms)
-        readings = readings_between(db, order.meter_no, day_ms, next_ms, upto_row=order.row)
-        if readings and day_ms >= retired_ms:
+        if day_ms >= retired_ms:
+            readings = readings_between(db, order.meter_no, day_ms, next_ms, upto_row=order.row)
             _rebuild_day(db, order.meter_no, (day_ms, next_ms), readings, calendar)
         day_ms = next_ms
     db.execute("DELETE FROM dirty WHERE no = ?", (order.dirty_no,))
@@ -136,15 +137,40 @@ def _rebuild_day(
     for reading in readings:
         roll.add(reading, parts)
     roll.flush(parts)
+    for resolution in FINE:
+        _erase(db, resolution, channels.values(), day)
+    fine = [part for part in parts if part.resolution in FINE]
+    add_parts(db, [RollupPart(channels[p.channel], p.resolution, p.bucket) for p in fine])
     for no in channels.values():
-        for resolution in RESOLUTIONS:
-            db.execute(
-                f"DELETE FROM rollup_{resolution}"  # noqa: S608 - names of ours
-                " WHERE channel_no = ? AND start_ms >= ? AND start_ms < ?",
-                (no, *day),
-            )
-    add_parts(
-        db, [RollupPart(channels[part.channel], part.resolution, part.bucket) for part in parts]
+        for resolution in COARSE:
+            _regroup(db, no, resolution, day, calendar)
+
+
+def _regroup(
+    db: sqlite3.Connection, channel_no: int, resolution: str, day: tuple[int, int],
+    calendar: Calendar,
+) -> None:  # fmt: skip
+    """Compute the intervals that touch a day again from its quarter hours.
+
+    Quarters and not readings: an hour may reach over midnight where the zone is off by a half.
+    """
+    start_ms = calendar.start_of(resolution, day[0])
+    end_ms = calendar.end_of(resolution, calendar.start_of(resolution, day[1] - 1))
+    _erase(db, resolution, [channel_no], (start_ms, end_ms))
+    grouped: dict[int, Bucket] = {}
+    for quarter in read(db, channel_no, "15m", start_ms, end_ms):
+        begin_ms = calendar.start_of(resolution, quarter.start_ms)
+        grouped.setdefault(begin_ms, Bucket(begin_ms)).merge(quarter)
+    add_parts(db, [RollupPart(channel_no, resolution, bucket) for bucket in grouped.values()])
+
+
+def _erase(
+    db: sqlite3.Connection, resolution: str, channel_nos: Iterable[int], span: tuple[int, int]
+) -> None:
+    db.executemany(
+        f"DELETE FROM rollup_{resolution}"  # noqa: S608 - names of ours
+        " WHERE channel_no = ? AND start_ms >= ? AND start_ms < ?",
+        [(no, *span) for no in channel_nos],
     )
 
 
