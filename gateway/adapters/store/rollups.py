@@ -15,6 +15,7 @@ FIELDS = (
     "start_ms, n, dt_ms, p_sum, p_dt, p_min, p_max, q_sum, q_dt, v_sum, v_dt, v_min, v_max,"
     " i_sum, i_dt, reg_at_ms, wh_in, wh_out, base_in, base_out"
 )
+NEVER_MS = -(2**62)
 FINE, COARSE = ("1m", "15m"), ("1h", "1d")
 SUMS = ("n", "dt_ms", "p_sum", "p_dt", "q_sum", "q_dt", "v_sum", "v_dt", "i_sum", "i_dt")
 _values = msgspec.structs.astuple
@@ -120,7 +121,7 @@ def _retired_until_ms(db: sqlite3.Connection, meter_no: int) -> int:
     """Return the time before which a meter's readings may have been retired."""
     key = f"retired_until_ms:{meter_no}"
     row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-    return 0 if row is None else int(row[0])
+    return NEVER_MS if row is None else int(row[0])
 
 
 def _rebuild_day(
