@@ -1,12 +1,14 @@
 """Show people rows: a table with colour on a terminal, aligned plain text elsewhere."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from gateway.pipeline.times import iso
 
 Style = Callable[[str], str]
 STYLES = {
@@ -44,6 +46,6 @@ def moment(at_ms: int | None, zone: tzinfo) -> str:
     if at_ms is None:
         return "-"
     try:
-        return datetime.fromtimestamp(at_ms / 1000, zone).isoformat(timespec="seconds")
+        return iso(at_ms, zone)
     except (OverflowError, ValueError, OSError):  # a clock gone wild
         return f"{at_ms} ms"

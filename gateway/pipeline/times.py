@@ -1,6 +1,6 @@
 """Read times that people write: ISO 8601 or Unix milliseconds."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from gateway.domain.errors import BadInputError
@@ -36,6 +36,6 @@ def parse(text: str, zone: ZoneInfo, *, name: str, after_ms: int | None = None) 
         raise BadInputError(msg) from error
 
 
-def iso(at_ms: int, zone: ZoneInfo) -> str:
+def iso(at_ms: int, zone: tzinfo) -> str:
     """Return a time for people, in local time with its offset."""
     return (EPOCH + at_ms * MILLISECOND).astimezone(zone).isoformat(timespec="seconds")

@@ -27,14 +27,6 @@ class Target(NamedTuple):
     channel: str
 
 
-class GapSpan(NamedTuple):
-    """A hole in a meter's readings; `state` is provisional or final."""
-
-    from_ms: int
-    to_ms: int
-    state: str
-
-
 class ExportStore(Protocol):
     """What exporting needs from storage; all blocking, on one consistent snapshot each call."""
 
@@ -51,9 +43,6 @@ class ExportStore(Protocol):
         self, target: Target, resolution: str, start_ms: int, end_ms: int
     ) -> Iterator[Bucket]:
         """Yield intervals that begin in [start, end), what is not written yet included."""
-
-    def gaps(self, target: Target, start_ms: int, end_ms: int) -> list[GapSpan]:
-        """Return the meter's gaps that touch [start, end), in time order."""
 
 
 def columns(resolution: str) -> tuple[str, ...]:

@@ -60,7 +60,6 @@ class Counters:
     duplicates: int = 0
     dead_letters: dict[str, int] = field(default_factory=dict)
     commits: int = 0
-    waiting: int = 0
 
 
 @dataclass(slots=True)
@@ -349,7 +348,6 @@ class Intake:
         for ack in pending.batch.acks:
             self._link.send_ack(ack, now_ms)
             self._acked_s[f"ww/v1/{ack.meter}/readings"] = now_s
-        self.counters.waiting = len(self._waiting)
         self._hooks.committed(pending.batch)
 
     async def _sweep_forever(self) -> None:

@@ -46,7 +46,6 @@ class Boot:
     runs: list[Run] = field(default_factory=list)  # parallel to `received`
     hole_since_s: dict[int, float] = field(default_factory=dict)  # hole's first -> monotonic
     neighbour_anchor_ms: int | None = None
-    began_s: float | None = None  # monotonic, when it was first heard in this process
 
     @property
     def upto(self) -> int:

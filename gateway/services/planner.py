@@ -121,7 +121,6 @@ class Planner:
         boot = meter.boots.get(reading.boot)
         if boot is None:
             boot = self._ledger.new_boot(meter, reading.boot, None, received_ms)
-            boot.began_s = self._now.mono_s()
             self._boots[boot.no] = (meter, boot)
         first, last = span(reading)
         if reading.n == 1 and reading.seq in boot.received:
@@ -232,7 +231,6 @@ class Planner:
         boot = meter.boots.get(boot_number)
         if boot is None:
             boot = self._ledger.new_boot(meter, boot_number, bootn, live_ms or 0)
-            boot.began_s = self._now.mono_s()
             self._boots[boot.no] = (meter, boot)
         if bootn is not None and boot.bootn != bootn:
             boot.bootn = bootn
@@ -294,10 +292,6 @@ class Planner:
     def answer(self, meter: Meter, boot: Boot) -> None:
         """Have the meter told, after this commit, how far a boot is safe."""
         self._answered.setdefault(meter.info.id, set()).add(boot.boot)
-
-    def changed(self, meter: Meter, boot: Boot) -> None:
-        """Have a boot's row written."""
-        self._boots[boot.no] = (meter, boot)
 
     def finish(self) -> Batch:
         """Return the batch as plain rows that later planning cannot change, and begin anew."""

@@ -16,7 +16,7 @@ from gateway.adapters.store.schema import refuse_newer
 from gateway.domain.errors import ConfigError, NotFoundError
 from gateway.domain.readings import Stored
 from gateway.pipeline.rollups import Bucket, Calendar, Contribution, MeterRoll
-from gateway.services.exporting import GapSpan, Target
+from gateway.services.exporting import Target
 from gateway.services.tracks import LATE_MS, Snapshot
 
 CHUNK_MS = 86_400_000  # readings are sorted in memory a day at a time
@@ -154,26 +154,3 @@ class SqlExportStore:
         # Behind its own position a silent meter has nothing up to where all were looked at.
         row = max(found[0], read_looked_at(self._db))
         return MeterRoll(self._calendar, snapshot.channels), row, found[1]
-
-    def gaps(self, target: Target, start_ms: int, end_ms: int) -> list[GapSpan]:
-        """Return the meter's gaps that touch [start, end), in time order."""
-        return read_gaps(self._db, target.meter_no, start_ms, end_ms)
-
-
-def read_gaps(db: sqlite3.Connection, meter_no: int, start_ms: int, end_ms: int) -> list[GapSpan]:
-    """Return a meter's gaps: from the end of what is before to the start of what follows."""
-    query = (
-        "SELECT g.first, g.last, g.state,"
-        " (SELECT last_at_ms FROM runs r WHERE r.boot_no = g.boot_no AND r.last < g.first"
-        "  ORDER BY r.first DESC LIMIT 1),"
-        " (SELECT first_at_ms FROM runs r WHERE r.boot_no = g.boot_no AND r.first > g.last"
-        "  ORDER BY r.first LIMIT 1)"
-        " FROM gaps g JOIN boots ON no = g.boot_no WHERE meter_no = ?"
-    )
-    spans: list[GapSpan] = []
-    for _, _, state, from_ms, to_ms in db.execute(query, (meter_no,)):
-        if from_ms is None or to_ms is None:
-            continue  # nothing before or after it yet: no place in time
-        if to_ms > start_ms and from_ms < end_ms:
-            spans.append(GapSpan(from_ms, to_ms, state))
-    return sorted(spans)
