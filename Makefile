@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTHON ?= $(shell tools/find_python.sh)
-CODE := gateway simulation tinymodels bench tests tools
+CODE := gateway simulation tinymodels calibration firmware_esp32 bench tests tools
 ARGS ?=
 
 .PHONY: help run test check format soak bench lock broker clean
