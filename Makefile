@@ -22,13 +22,14 @@ run: $(STAMP) ## the main job on embedded defaults: three homes, one fault, aler
 test: $(STAMP) broker ## all tests but the long ones, against a real mosquitto
 	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
-check: $(STAMP) ## linter, formatter, types, layers, sizes, documentation
+check: $(STAMP) ## linter, formatter, types, layers, sizes, documentation, firmware compiles
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/mypy $(CODE)
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m tools.check_sizes $(CODE)
 	@$(BIN)/python -m tools.check_docs
+	@$(BIN)/python -m tools.compile_firmware
 
 format: $(STAMP) ## let ruff lay out the code
 	@$(BIN)/ruff check --fix $(CODE)
