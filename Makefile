@@ -11,10 +11,10 @@ PYTHON ?= $(shell tools/find_python.sh)
 CODE := gateway simulation tinymodels calibration firmware_esp32 bench tests tools
 ARGS ?=
 
-.PHONY: help run test check format soak bench lock broker clean
+.PHONY: help run test check format soak bench firmware-size wiring lock broker clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(STAMP) ## the main job on embedded defaults: three homes, one fault, alerts (ARGS="--seconds 60")
 	@$(BIN)/wattwarden demo $(ARGS)
@@ -40,6 +40,12 @@ soak: $(STAMP) broker ## the long tests: full replays under kill -9 (tens of min
 
 bench: $(STAMP) broker ## all benchmarks; rewrites the table in docs/performance.md
 	@$(BIN)/python -m bench $(ARGS)
+
+firmware-size: $(STAMP) ## what the meter's firmware takes of flash and RAM, against its budget
+	@$(BIN)/python -m tools.firmware_size
+
+wiring: $(STAMP) ## redraw the schematics of docs/wiring.md
+	@$(BIN)/python -m tools.draw_wiring
 
 lock: ## find the newest versions pyproject.toml allows and write constraints.txt
 	@tools/lock.sh "$(PYTHON)"

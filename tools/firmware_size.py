@@ -1,0 +1,162 @@
+"""Tell what the firmware takes on the board's flash and in its RAM, and hold it to a budget."""
+
+import json
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.compile_firmware import FIRMWARE, board_files, cross_compile
+
+# Flash: of a 4 MB chip MicroPython leaves 2 MB to files. Two slots of firmware, the spool of
+# 1 MB and the meter's records must fit, so one copy may take this much as .mpy.
+FLASH_BUDGET_BYTES = 160_000
+# RAM: of the 160 kB heap that the meter is tested with, what remains for ring, buffers and TLS.
+RAM_BUDGET_BYTES = 90_000
+HEAP = "160K"
+ARCHITECTURE = "xtensawin"
+# A loader runs the meter as soon as it is imported; it is compiled instead.
+LOADERS = ("boot", "main")
+
+# Runs in the VM. Modules of the chip are stood in for: importing must not touch the hardware.
+PROBE = """
+import gc, json, sys
+class Chip:
+    def __getattr__(self, name): return self
+    def __call__(self, *a, **k): return self
+for name in ("esp32", "machine", "network"):
+    sys.modules[name] = Chip()
+sys.path.append(sys.argv[1])
+names, loaders = json.loads(sys.argv[2]), json.loads(sys.argv[3])
+import asyncio, binascii, hashlib, json, socket, ssl, struct
+held, sizes = [], {}
+for name in names:
+    gc.collect()
+    before = gc.mem_alloc()
+    if name in loaders:
+        with open(sys.argv[1] + "/" + name + ".py") as f: text = f.read()
+        held.append(compile(text, name, "exec"))
+        del text
+    else:
+        __import__(name)
+    gc.collect()
+    sizes[name] = gc.mem_alloc() - before
+print("RAM " + json.dumps(sizes))
+"""
+
+
+class ProbeError(Exception):
+    """The firmware cannot be loaded as a board would load it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What one module takes, in bytes; `ram` is None where it could not be measured."""
+
+    module: str
+    source: int
+    mpy: int
+    ram: int | None
+
+
+def find_vm() -> str | None:
+    """Return the MicroPython VM beside this Python or on PATH, or None."""
+    beside = Path(sys.executable).with_name("micropython")
+    return str(beside) if beside.exists() else shutil.which("micropython")
+
+
+def ram_bytes(vm: str, firmware: Path, modules: Sequence[str]) -> dict[str, int]:
+    """Import the modules one after the other in the VM; return by how much each grew the heap.
+
+    A module that another one imports counts where it is imported first. Raise ProbeError with
+    the VM's traceback when one of them cannot be imported in a heap of 160 kB.
+    """
+    command = [vm, "-X", f"heapsize={HEAP}", "-c", PROBE, str(firmware)]
+    command += [json.dumps(modules), json.dumps(LOADERS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    last = done.stdout.rstrip().rpartition("\n")[2]
+    if done.returncode != 0 or not last.startswith("RAM "):
+        msg = f"the firmware does not load in {HEAP} of heap:\n{done.stdout}{done.stderr}"
+        raise ProbeError(msg)
+    found: dict[str, int] = json.loads(last.removeprefix("RAM "))
+    return found
+
+
+def measure(firmware: Path, vm: str | None) -> list[Size]:
+    """Measure every module of the board, the RAM only with a VM.
+
+    Raise ProbeError when one does not compile or cannot be imported, FileNotFoundError when
+    there is no firmware.
+    """
+    files = board_files(firmware)
+    names = [str(path.relative_to(firmware).with_suffix("")).replace("/", ".") for path in files]
+    ram = ram_bytes(vm, firmware, names) if vm else {}
+    sizes = []
+    for path, module in zip(files, names, strict=True):
+        made = cross_compile(path, ARCHITECTURE, name=path.name)
+        if made.fault:
+            msg = f"{path} does not compile:\n{made.fault}"
+            raise ProbeError(msg)
+        sizes.append(Size(module, path.stat().st_size, made.size_bytes, ram.get(module)))
+    return sizes
+
+
+def table(sizes: Iterable[Size]) -> Iterator[str]:
+    """Yield the lines of the table."""
+    yield f"{'module':<16} {'source':>8} {'.mpy':>8} {'RAM in VM':>10}"
+    for size in sizes:
+        ram = "-" if size.ram is None else str(size.ram)
+        yield f"{size.module:<16} {size.source:>8} {size.mpy:>8} {ram:>10}"
+
+
+def complaints(sizes: Sequence[Size]) -> Iterator[str]:
+    """Yield one line for each budget that is exceeded."""
+    flash, ram = totals(sizes)
+    if flash > FLASH_BUDGET_BYTES:
+        yield f"flash: {flash} bytes of .mpy exceed the budget of {FLASH_BUDGET_BYTES}"
+    if ram is not None and ram > RAM_BUDGET_BYTES:
+        yield f"RAM: {ram} bytes of modules exceed the budget of {RAM_BUDGET_BYTES}"
+
+
+def totals(sizes: Sequence[Size]) -> tuple[int, int | None]:
+    """Return the sum on flash and in RAM; the latter is None where it was not measured."""
+    measured = [size.ram for size in sizes if size.ram is not None]
+    return sum(size.mpy for size in sizes), sum(measured) if measured else None
+
+
+def summary(sizes: Sequence[Size]) -> Iterator[str]:
+    """Yield the totals beside their budgets, and what the figures mean on a board."""
+    flash, ram = totals(sizes)
+    source = sum(size.source for size in sizes)
+    yield f"flash: {flash} of {FLASH_BUDGET_BYTES} bytes as .mpy ({source} as source)"
+    if ram is None:
+        yield f"RAM: not measured, there is no MicroPython VM for {platform.machine()} here"
+        return
+    yield (
+        f"RAM: {ram} of {RAM_BUDGET_BYTES} bytes for loaded modules in the VM. Its objects are of "
+        f"64 bits, about twice the size of an ESP32's: some {ram // 2} bytes there."
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the table for the folder given, by default the project's firmware; return the status.
+
+    1 says that a budget is exceeded or that the firmware cannot be loaded.
+    """
+    firmware = Path(arguments[0]) if arguments else FIRMWARE
+    try:
+        sizes = measure(firmware, find_vm())
+    except (ProbeError, FileNotFoundError) as error:
+        print(error)
+        return 1
+    found = list(complaints(sizes))
+    for line in (*table(sizes), "", *summary(sizes), *found):
+        print(line)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
