@@ -128,7 +128,7 @@ class Converter:
         out: NDArray[np.uint16] = code.astype(np.uint16)
         np.minimum(out, CODES - 1, out=out)
         # MicroPython fills the lower bits by repeating the upper ones.
-        return np.bitwise_or(out << 4, out >> 8, dtype=np.uint16)
+        return np.asarray((out << 4) | (out >> 8), dtype=np.uint16)
 
 
 def _spread(random: np.random.Generator, log_a: Floats, table: Floats) -> Floats:

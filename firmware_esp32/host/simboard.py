@@ -1,0 +1,167 @@
+"""The board page of a simulated meter: codes come from the supply's TCP server."""
+
+import asyncio
+import gc
+import json
+import os
+import socket
+import struct
+import sys
+from array import array
+
+from simclock import SimClock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Never
+
+MOST_FRAMES = 500
+CODES = 4096
+RESET_STATUS = 3  # whoever started this process starts it again
+BURST, RELAY, IDENTIFY = 0, 1, 2
+REQUEST = "<BHQ"  # what, its argument (frames, or 0/1), µs since boot
+IPPROTO_TCP, TCP_NODELAY = 6, 1  # the VM's socket module has no names for them
+
+
+class SupplyError(Exception):
+    """The supply refused this meter or has gone; the meter cannot go on without."""
+
+
+def say(what: str) -> None:
+    """Leave a line in the log of whoever started this process."""
+    sys.stdout.write(what + "\n")
+
+
+def load(path: str) -> "dict[str, Any]":
+    """Return the parameters in a SIM.json."""
+    with open(path) as file:
+        params: dict[str, Any] = json.load(file)
+    return params
+
+
+class Board:
+    """A simulated board, see typings/hardware.pyi; `params` is SIM.json as a dict.
+
+    `path` is where SIM.json lies: its "networks" are read anew whenever Wi-Fi is asked
+    for, so that a test may change them. SupplyError when the supply knows no such meter.
+    """
+
+    def __init__(self, params: "dict[str, Any]", path: "str | None" = None) -> None:
+        self.clamps: int = params["clamps"]
+        self.frame_us: int = params["frame_us"]
+        self.read_us: int = params["read_us"]
+        self.root: str = params["root"]
+        self.start_unix_ms: int | None = params.get("start_unix_ms")
+        self.feeds = 0
+        self._speed: float = params["speed"]
+        self._path = path
+        self._networks: dict[str, str] = params["networks"]
+        self._clock = SimClock(self._speed)
+        self._ticks = array("I", bytes(4 * MOST_FRAMES))
+        self._codes = [array("H", bytes(2 * MOST_FRAMES)) for _ in range(self.clamps + 1)]
+        self._frames = 0
+        self._request = bytearray(struct.calcsize(REQUEST))
+        self.linear = array("H", bytes(2 * CODES))
+        self._connect(params["supply"])
+
+    def _connect(self, supply: "dict[str, Any]") -> None:
+        address = socket.getaddrinfo(supply["host"], supply["port"])[0][-1]
+        self._socket = socket.socket()
+        self._socket.connect(address)
+        self._socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        self._stream: Any = self._socket.makefile("rb")
+        hello = {
+            "meter": supply["meter"],
+            "clamps": self.clamps,
+            "frame_us": self.frame_us,
+            "read_us": self.read_us,
+            "speed": self._speed,
+        }
+        self._socket.sendall(json.dumps(hello).encode() + b"\n")
+        answer = self._stream.readline()
+        if answer != b"ok\n":
+            raise SupplyError(answer.decode().strip() or "the supply gave no answer")
+        self._fill(self.linear, CODES, 2)
+
+    def _fill(self, items: "array[int]", count: int, item_bytes: int) -> None:
+        """Read items; both interpreters' readinto goes on until all is there."""
+        if self._stream.readinto(memoryview(items)[:count]) != count * item_bytes:
+            msg = "the supply closed the connection"
+            raise SupplyError(msg)
+
+    def _tell(self, what: int, argument: int, start_us: int = 0) -> None:
+        struct.pack_into(REQUEST, self._request, 0, what, argument, start_us)
+        self._socket.sendall(self._request)
+
+    def open(self, frames: int) -> None:
+        """Fetch the codes of the next burst. SupplyError when the supply has gone."""
+        if not 0 < frames <= MOST_FRAMES:
+            msg = "frames: 1 to 500"
+            raise ValueError(msg)
+        self._frames = frames
+        self._tell(BURST, frames, self._clock.take(frames * self.frame_us))
+        self._fill(self._ticks, frames, 4)
+        for codes in self._codes:
+            self._fill(codes, frames, 2)
+
+    def readers(self) -> "tuple[Callable[[], int], ...]":
+        """Return the tick's and each input's reader: they run at the speed of C."""
+        arrays = list(self._codes)
+        arrays.insert(0, self._ticks)
+        return tuple([iter(memoryview(a)[: self._frames]).__next__ for a in arrays])
+
+    async def pace(self) -> None:
+        """Let others run, until real time has caught up with what was sampled."""
+        await asyncio.sleep(max(self._clock.ahead_ms(), 0) / 1000)
+
+    def up_ms(self) -> int:
+        """Return ms since boot by the clock of the samples; see SimClock."""
+        return self._clock.now_us() // 1000
+
+    def feed(self) -> None:
+        """Count: a process that hangs is seen by its tests, no watchdog bites here."""
+        self.feeds += 1
+
+    def reset(self) -> "Never":
+        """End with the status that asks for a new start; CPython ends at once."""
+        say("reset")
+        if hasattr(os, "_exit"):
+            sys.stdout.flush()
+            os._exit(RESET_STATUS)
+        raise SystemExit(RESET_STATUS)
+
+    def relay(self, on: bool) -> None:
+        """Tell the supply, which switches what hangs on the relay."""
+        say("relay on" if on else "relay off")
+        self._tell(RELAY, int(on))
+
+    def identify(self, on: bool) -> None:
+        """Tell the supply that the lamp blinks or has stopped."""
+        say("identify on" if on else "identify off")
+        self._tell(IDENTIFY, int(on))
+
+    def random32(self) -> int:
+        """Return 32 unpredictable bits."""
+        return int(struct.unpack("<I", os.urandom(4))[0])
+
+    def free_heap(self) -> int:
+        """Return free bytes: of the VM's heap, or of the machine under CPython."""
+        if hasattr(gc, "mem_free"):
+            return int(gc.mem_free())
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+    def rssi(self) -> "int | None":
+        """Return None: there is no radio."""
+        return None
+
+    async def wifi(self, ssid: str, password: str) -> bool:
+        """Tell whether such a network is there and takes the password."""
+        await asyncio.sleep(0)
+        if self._path:
+            self._networks = load(self._path)["networks"]
+        return self._networks.get(ssid) == password
+
+    def chip(self) -> str:
+        """Return what runs this."""
+        return "sim-" + sys.implementation.name
