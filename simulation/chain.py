@@ -34,6 +34,7 @@ class Chain:
     `linear`: the board's own idea of its codes, see Converter. `temperature_c` may be
     set; it swings by 2 K over a day. `frozen` repeats the last codes for ever, and the
     inputs of clamps in `open_clamps` are left at the bias with hum on them.
+    `between_us` is the true time between two reads, of which `read_us` is the nominal.
     `quiet` leaves out what keeps two boards of the same parts from being alike in time:
     noise, spikes, jitter, late frames and drift.
     """
@@ -59,7 +60,7 @@ class Chain:
         self.frozen = False
         self.open_clamps: set[int] = set()
         # The true time between reads: 60 to 100 µs for a pair on real boards.
-        self._between_us = read_us * random.uniform(0.85, 1.15)
+        self.between_us = read_us * random.uniform(0.85, 1.15)
         self._bias_v = _BIAS_V + random.uniform(-0.01, 0.01, clamps + 1)
         self._bias_rate = 2 * np.pi / random.uniform(300.0, 3000.0, (clamps + 1, 2))
         self._bias_angle = random.uniform(0, 2 * np.pi, (clamps + 1, 2))
@@ -86,7 +87,7 @@ class Chain:
         read_s = (due_us + late_us) * 1e-6
         volts = np.empty((frames, 1 + self.clamps))
         for place in range(1 + self.clamps):
-            instants = read_s + place * self._between_us * 1e-6
+            instants = read_s + place * self.between_us * 1e-6
             if not self.quiet:
                 instants = instants + self._noise.normal(0, _READ_JITTER_US * 1e-6, frames)
             volts[:, place] = self._input(source, place, instants)
@@ -142,7 +143,7 @@ class Chain:
         late[0] = 0.0
         if not len(held):
             return late
-        busy_us = (1 + self.clamps) * self._between_us
+        busy_us = (1 + self.clamps) * self.between_us
         spare = np.arange(frames) * (self.frame_us - busy_us)
         out: Floats = np.maximum.accumulate(late + spare) - spare
         return np.maximum(out, late)
