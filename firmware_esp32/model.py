@@ -1,0 +1,266 @@
+"""The models P(x) < ε in a bundle: format, ranges they must keep, self-test; the default."""
+
+import json
+from array import array
+from math import isnan
+
+from errors import BadBundleError, ConfigError
+from gauss import Gaussian
+from micropython import const
+from traits import COUNT, NAMES, Track
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+FORMAT = const(1)
+MOST_BYTES = const(8_192)
+MOST_FEATURES = const(6)
+MOST_CHANNELS = const(6)
+MOST_CLASSES = const(8)
+MOST_TESTS = const(24)
+MOST_VERSION = const(1_000_000_000)
+MOST_ROWS = const(16)
+MOST_NUMBER = 1e9  # float32 keeps its square
+DAY_H, HOUR_MIN, MINUTE_MS = const(24), const(60), const(60_000)
+FRIDAY = const(4)
+NOMINAL_V, NOMINAL_HZ = (90.0, 480.0), (45.0, 65.0)
+# d² at ε: below the first a healthy meter would be told of daily, above the second never.
+LIMITS = (12.0, 10_000.0)
+LEAST_DIAGONAL = 0.05  # of the Cholesky factor: float32 still solves it to 4 digits
+UNIT_SLACK = 1e-3  # a row of a correlation's factor has length 1
+TEST_SLACK = 2e-3  # float32, a solve through LEAST_DIAGONAL
+TRACE_SLACK = 2e-3
+
+# Least and greatest mean, least and greatest spread (what a sensor resolves; what still says
+# something). Powers are compressed: ±9 is ±200 kW.
+RANGES = {
+    "voltage": (80.0, 500.0, 0.3, 60.0),
+    "frequency": (40.0, 70.0, 0.02, 5.0),
+    "power": (-9.0, 9.0, 0.05, 8.0),
+    "reactive": (-9.0, 9.0, 0.05, 8.0),
+    "power_factor": (0.0, 1.0, 0.01, 2.0),
+    "base": (-9.0, 9.0, 0.05, 8.0),
+    "step": (-9.0, 9.0, 0.05, 8.0),
+}
+
+
+class Model:
+    """What a bundle of kind `model` holds: a Gaussian per channel and the hours' classes.
+
+    `hours` maps 24 local hours (48: weekdays, then weekends) to classes; class 0 is for any
+    time, used while the clock is not set. Channels without a Gaussian use the default.
+    """
+
+    def __init__(
+        self,
+        version: int,
+        channels: "dict[str, Gaussian]",
+        hours: bytes = b"",
+        utc_offset_min: int = 0,
+    ) -> None:
+        self.version = version
+        self.channels = channels
+        self._hours = hours
+        self._utc_offset_min = utc_offset_min
+
+    def group(self, unix_ms: "int | None") -> int:
+        """Return the hour class of a wall time (None = unknown)."""
+        if unix_ms is None or not self._hours:
+            return 0
+        hour = (unix_ms // MINUTE_MS + self._utc_offset_min) // HOUR_MIN
+        weekend = (hour // DAY_H + 3) % 7 > FRIDAY  # 1970-01-01 was a Thursday
+        late = DAY_H if weekend and len(self._hours) > DAY_H else 0
+        return self._hours[hour % DAY_H + late]
+
+    def gaussian(self, channel: str, first: bool) -> "Gaussian | None":
+        """Return a channel's Gaussian, else the default for the meter's first or other ones."""
+        found = self.channels.get(channel)
+        return found or self.channels.get("*first" if first else "*")
+
+
+def default(nominal_v: float, nominal_hz: float) -> Model:
+    """Return the model in force before any bundle: it fires on what no healthy home shows.
+
+    Spreads put EN 50160's ±10 % at 2.5 sigmas and a connection's whole range of power (±20 kW
+    and more) at 2; ε lies at 6 sigmas. ConfigError for nominal values no grid has.
+    """
+    if not NOMINAL_V[0] <= nominal_v <= NOMINAL_V[1] or (
+        not NOMINAL_HZ[0] <= nominal_hz <= NOMINAL_HZ[1]
+    ):
+        msg = f"nominal: {nominal_v} V and {nominal_hz} Hz are no grid's; correct config.json"
+        raise ConfigError(msg)
+    supply = [("voltage", nominal_v, 0.04 * nominal_v), ("frequency", nominal_hz, 0.6)]
+    load = [("power", 0.0, 3.5), ("reactive", 0.0, 2.5), ("step", 0.0, 4.0)]
+    return Model(0, {"*first": _independent(supply + load), "*": _independent(load)})
+
+
+def _independent(rows: "list[tuple[str, float, float]]") -> Gaussian:
+    """Return a Gaussian without correlation whose ε lies at d² = 36."""
+    count = len(rows)
+    factor = array("f", [0.0] * (count * (count + 1) // 2))
+    for row in range(count):
+        factor[row * (row + 3) // 2] = 1.0
+    mean, scale = array("f", [r[1] for r in rows]), array("f", [r[2] for r in rows])
+    made = Gaussian([r[0] for r in rows], [mean], [scale], factor, array("f", [0.0]))
+    made.log_eps[0] = made.log_p(36.0, 0)
+    return made
+
+
+def load(data: "bytes | bytearray") -> Model:
+    """Return the model in a bundle's body (docs/firmware/model.md), tested on its vectors.
+
+    BadBundleError, with a short reason, for anything a meter could not judge by.
+    """
+    if len(data) > MOST_BYTES:
+        _refuse(f"{len(data)} bytes, at most {MOST_BYTES}")
+    try:
+        body = json.loads(bytes(data))
+    except (ValueError, MemoryError, RuntimeError) as error:
+        reason = "format"
+        raise BadBundleError(reason, "no JSON") from error
+    if not isinstance(body, dict) or body.get("format") != FORMAT:
+        _refuse("not of format 1")
+    version = _whole(body.get("version"), "version", 1, MOST_VERSION)
+    offset = _whole(body.get("utc_offset_min"), "utc_offset_min", -840, 840)
+    channels = body.get("ch")
+    if not isinstance(channels, dict) or not 0 < len(channels) <= MOST_CHANNELS:
+        _refuse("ch: 1 to 6 channels")
+    made = {}
+    for name, part in channels.items():
+        made[name] = _gaussian(name, part)
+    hours = _hours(body.get("hours"), min(len(g.mean) for g in made.values()))
+    _test(made, body.get("vectors"))
+    _trace(body.get("traces"))
+    return Model(version, made, hours, offset)
+
+
+def _refuse(detail: str, reason: str = "format") -> "NoReturn":
+    raise BadBundleError(reason, detail)
+
+
+def _whole(value: object, what: str, least: int, most: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        _refuse(f"{what}: whole number from {least} to {most}")
+    return int(value)
+
+
+def _numbers(value: object, what: str, count: int) -> "array[float]":
+    """Return a list of finite numbers as float32."""
+    if not isinstance(value, list) or len(value) != count:
+        _refuse(f"{what}: {count} numbers")
+    for number in value:
+        plain = isinstance(number, (int, float)) and not isinstance(number, bool)
+        if not plain or not abs(number) < MOST_NUMBER:
+            _refuse(f"{what}: finite numbers")
+    return array("f", value)
+
+
+def _gaussian(name: str, part: object) -> Gaussian:
+    """Return one channel's Gaussian within the ranges."""
+    if name[:1] == "*" or not isinstance(part, dict):
+        _refuse("ch: no channel name")
+    names = part.get("features")
+    if not isinstance(names, list) or not 0 < len(names) <= MOST_FEATURES:
+        _refuse(f"{name}: 1 to 6 features")
+    known = all(isinstance(n, str) and n in RANGES for n in names)
+    if not known or len(set(names)) != len(names):
+        _refuse(f"{name}: unknown or repeated feature")
+    means, scales = part.get("mean"), part.get("scale")
+    if not isinstance(means, list) or not isinstance(scales, list):
+        _refuse(f"{name}: mean and scale per class")
+    groups = len(means)
+    if not 0 < groups <= MOST_CLASSES or len(scales) != groups:
+        _refuse(f"{name}: mean and scale for 1 to 8 classes")
+    count = len(names)
+    mean = [_numbers(row, name + ".mean", count) for row in means]
+    scale = [_numbers(row, name + ".scale", count) for row in scales]
+    for row in range(count):
+        low, high, narrow, wide = RANGES[names[row]]
+        if not all(low <= m[row] <= high for m in mean):
+            _refuse(f"{name}.mean: {names[row]} not in {low} to {high}", "range")
+        # float32 rounds a spread that is just on the edge
+        if not all(narrow * 0.999 <= s[row] <= wide * 1.001 for s in scale):
+            _refuse(f"{name}.scale: {names[row]} not in {narrow} to {wide}", "range")
+    factor = _factor(name, part.get("chol"), count)
+    log_eps = _numbers(part.get("log_eps"), name + ".log_eps", groups)
+    made = Gaussian(names, mean, scale, factor, log_eps)
+    if not all(LIMITS[0] <= made.limit(g) <= LIMITS[1] for g in range(groups)):
+        _refuse(f"{name}.log_eps: d² at ε not in 12 to 10000", "range")
+    return made
+
+
+def _factor(name: str, rows: object, count: int) -> "array[float]":
+    """Return the Cholesky factor of a correlation: positive diagonal, rows of length 1."""
+    if not isinstance(rows, list) or len(rows) != count:
+        _refuse(f"{name}.chol: {count} rows")
+    factor = array("f", [0.0] * (count * (count + 1) // 2))
+    place = 0
+    for number, row in enumerate(rows):
+        values = _numbers(row, name + ".chol", number + 1)
+        length = sum(value * value for value in values)
+        if not values[number] >= LEAST_DIAGONAL or not abs(length - 1.0) <= UNIT_SLACK:
+            _refuse(f"{name}.chol: no factor of a correlation", "range")
+        for value in values:
+            factor[place] = value
+            place += 1
+    return factor
+
+
+def _hours(value: object, groups: int) -> bytes:
+    """Return the class of each hour."""
+    if not isinstance(value, list) or len(value) not in (DAY_H, 2 * DAY_H):
+        _refuse("hours: 24 or 48 classes")
+    return bytes([_whole(group, "hours", 0, groups - 1) for group in value])
+
+
+def _test(made: "dict[str, Gaussian]", vectors: object) -> None:
+    """Judge the bundle's vectors; every channel must have one, and none may differ."""
+    if not isinstance(vectors, list) or not 0 < len(vectors) <= MOST_TESTS:
+        _refuse("vectors: 1 to 24")
+    missing = list(made)
+    for number, vector in enumerate(vectors):
+        name = vector.get("ch") if isinstance(vector, dict) else None
+        if not isinstance(name, str) or name not in made:
+            _refuse(f"vector {number}: no such channel")
+        gaussian = made[name]
+        group = _whole(vector.get("class"), "vector class", 0, len(gaussian.mean) - 1)
+        given = _numbers(vector.get("x"), "vector x", len(gaussian.names))
+        expected = _numbers([vector.get("d2"), vector.get("log_p")], "vector d2, log_p", 2)
+        x = [0.0] * COUNT
+        for row, feature in enumerate(gaussian.names):
+            x[NAMES.index(feature)] = given[row]
+        d2 = gaussian.d2(x, group)
+        slack = TEST_SLACK * (1.0 + expected[0])
+        close = abs(d2 - expected[0]) <= slack
+        if not close or not abs(gaussian.log_p(d2, group) - expected[1]) <= slack:
+            _refuse(f"vector {number} differs", "self-test")
+        if name in missing:
+            missing.remove(name)
+    if missing:
+        _refuse(f"{missing[0]}: no self-test vector")
+
+
+def _trace(traces: object) -> None:
+    """Check that this firmware makes the features that the model was fitted on."""
+    if not isinstance(traces, list) or not 0 < len(traces) <= MOST_CHANNELS:
+        _refuse("traces: 1 to 6")
+    for number, trace in enumerate(traces):
+        rows = trace.get("rows") if isinstance(trace, dict) else None
+        if not isinstance(rows, list) or not 0 < len(rows) <= MOST_ROWS:
+            _refuse(f"trace {number}: 1 to 16 rows")
+        track = Track()
+        for given in rows:
+            row = _numbers(given, "trace row", 6)
+            track.add(int(row[0]), row[1], row[2], (row[3], row[4], row[5]))
+        expected = trace.get("x")
+        if not isinstance(expected, list) or len(expected) != COUNT:
+            _refuse(f"trace {number}: 7 features")
+        for got, wanted in zip(track.x, expected):  # noqa: B905 - MicroPython's zip has no strict
+            if isnan(got) != (wanted is None):
+                _refuse(f"trace {number}: features differ", "self-test")
+            if wanted is None:
+                continue
+            value = _numbers([wanted], "trace x", 1)[0]
+            if not abs(got - value) <= TRACE_SLACK * (1.0 + abs(value)):
+                _refuse(f"trace {number}: features differ", "self-test")
