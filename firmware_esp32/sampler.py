@@ -247,6 +247,7 @@ class Sampler:
     plain[k]    Σ over frames of place k (0 the voltage, then the clamps), codes · UNIT
     square[k]   Σi², codes² · UNIT, means included
     product[k]  Σv·i; ahead[k] Σv[n+1]·i; behind[k] Σv[n-1]·i
+    mid[k]      what codes are counted from, 1/16 of a converter step
     late        frames begun late; clipped[k], spikes[k]; low[k], high[k] raw codes
     """
 
@@ -264,6 +265,7 @@ class Sampler:
         self.product = [0] * places
         self.ahead = [0] * places
         self.behind = [0] * places
+        self.mid = list(self._mids)
         self.clipped = [0] * places
         self.spikes = [0] * places
         self.low = [0] * places
@@ -292,7 +294,7 @@ class Sampler:
         """Centre one place's codes, follow its bias, and take spikes away."""
         job = self._job
         job[_FRAMES], job[_STRIDE], job[_PLACE] = FRAMES, self.places, place
-        job[_MID] = self._mids[place]
+        job[_MID] = self.mid[place] = self._mids[place]
         total = centre(self._codes, self.board.linear, job)
         self.clipped[place] = job[_CLIPPED]
         self.low[place], self.high[place] = job[_LOW], job[_HIGH]

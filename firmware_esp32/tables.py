@@ -1,0 +1,185 @@
+"""The calibration record: what codes mean in volts, amperes and radians."""
+
+import json
+from math import log
+
+from errors import BadBundleError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+FORMAT = 1
+_FORMAT, _RANGE = "format", "range"  # reasons of refusal
+# Nominal parts (METERING: ZMPT101B trimmed to 0.75 V at 230 V, SCT-013-030 with 1 V at 30 A,
+# 4096 converter steps of a 3.1 V scale) and the bounds within which a record is believed. A
+# gateway that was taken over can thus shift readings by some parts, but never make a meter
+# that shows nothing, or a hundredfold.
+_STEP_V = 3.1 / 4096
+NOMINAL_V = 230.0 / 0.75 * _STEP_V  # V per code
+NOMINAL_A = 30.0 * _STEP_V  # A per code
+NOMINAL_NOISE = 11.0  # codes²: 2.5 mV
+# Measured curve of the clamp less the adapter's 2 degrees: current A, lead in degrees, ratio.
+_NOMINAL_CURVE = (
+    (0.02, 3.42, -0.0176),
+    (0.1, 3.0, -0.012),
+    (1.0, 2.2, -0.006),
+    (10.0, 1.4, -0.002),
+    (25.0, 1.2, 0.0),
+)
+_ADAPTER_LEAD_DEG = 2.0
+_DEGREE = 0.017453292519943295
+_V_RANGE = (NOMINAL_V / 5, NOMINAL_V * 5)
+_A_RANGE = (NOMINAL_A / 20, NOMINAL_A * 20)
+_PHASE_RANGE = (-0.35, 0.35)  # 20 degrees
+_NOISE_RANGE = (0.0, 400.0)
+_LEAK_RANGE = (-0.02, 0.02)
+_I_RANGE = (0.001, 1000.0)
+_POINTS_MAX = 8
+_VERSION_MAX = 0xFFFFFFFF
+
+
+class Channel:
+    """One clamp's constants; `points` are (A, A per code, rad), current rising.
+
+    `phase` is by how much the clamp's output leads the adapter's for a resistive load.
+    `leak_p`, `leak_q` are the products that the voltage alone brings about, per codes² of
+    voltage: what leaks from one converter input into the next.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - one argument per key of the record
+        self,
+        name: str,
+        sign: int,
+        noise: float,
+        leak_p: float,
+        leak_q: float,
+        points: "Sequence[tuple[float, float, float]]",
+    ) -> None:
+        self.name = name
+        self.sign = sign
+        self.noise = noise
+        self.leak_p = leak_p
+        self.leak_q = leak_q
+        self.points = list(points)
+        # Where the points lie on the axis that is measured: the logarithm of codes.
+        self._x = [log(i / gain) for i, gain, _ in self.points]
+
+    def at(self, rms_codes: float) -> "tuple[float, float]":
+        """Return gain (A per code) and phase (rad) at a current.
+
+        Linear in the logarithm of the current between points, constant beyond the ends.
+        """
+        points, axis = self.points, self._x
+        x = log(rms_codes) if rms_codes > 0 else axis[0]
+        if x <= axis[0]:
+            return points[0][1], points[0][2]
+        for n in range(1, len(points)):
+            if x < axis[n]:
+                share = (x - axis[n - 1]) / (axis[n] - axis[n - 1])
+                low, high = points[n - 1], points[n]
+                return low[1] + share * (high[1] - low[1]), low[2] + share * (high[2] - low[2])
+        return points[-1][1], points[-1][2]
+
+
+class Calibration:
+    """A whole record; version 0 are nominal parts, not this board's."""
+
+    def __init__(self, version: int, v_gain: float, channels: "Sequence[Channel]") -> None:
+        self.version = version
+        self.v_gain = v_gain
+        self.channels = list(channels)
+
+
+def nominal(names: "Sequence[str]") -> Calibration:
+    """Return what parts without errors would need: good to some percent."""
+    points = [
+        (i, NOMINAL_A / (1 + ratio), (lead - _ADAPTER_LEAD_DEG) * _DEGREE)
+        for i, lead, ratio in _NOMINAL_CURVE
+    ]
+    channels = [Channel(name, 1, NOMINAL_NOISE, 0.0, 0.0, points) for name in names]
+    return Calibration(0, NOMINAL_V, channels)
+
+
+def loads(text: "str | bytes", names: "Sequence[str]") -> Calibration:
+    """Return the calibration a record describes, for a meter with these channels.
+
+    BadBundleError("format") when it is no such record or for other channels, ("range")
+    when a value is not credible; its text names the value.
+    """
+    try:
+        record = json.loads(text)
+    except ValueError as error:
+        raise BadBundleError(_FORMAT, "calibration is not JSON") from error
+    return parse(record, names)
+
+
+def parse(record: object, names: "Sequence[str]") -> Calibration:
+    """Return the calibration a decoded record describes; errors as `loads`."""
+    top = _mapping(record, "record")
+    if top.get("format") != FORMAT:
+        raise BadBundleError(_FORMAT, "calibration format is not 1")
+    version = top.get("version")
+    if not isinstance(version, int) or version is True or not 0 < version <= _VERSION_MAX:
+        raise BadBundleError(_RANGE, "version")
+    rows = top.get("ch")
+    if not isinstance(rows, list):
+        raise BadBundleError(_FORMAT, "ch is not a list")
+    channels = [_channel(_mapping(row, "ch")) for row in rows]
+    if [channel.name for channel in channels] != list(names):
+        raise BadBundleError(_FORMAT, "channels differ from this meter's")
+    voltage = _mapping(top.get("v"), "v")
+    return Calibration(version, _number(voltage, "gain", "v.gain", _V_RANGE), channels)
+
+
+def _channel(row: "dict[str, Any]") -> Channel:
+    name = row.get("name")
+    if not isinstance(name, str):
+        raise BadBundleError(_FORMAT, "a channel has no name")
+    sign = row.get("sign", 1)
+    if sign not in {1, -1}:
+        raise BadBundleError(_RANGE, name + ".sign")
+    noise = _number(row, "noise", name + ".noise", _NOISE_RANGE)
+    leak = row.get("leak", [0.0, 0.0])
+    if not isinstance(leak, list) or len(leak) != 2:  # noqa: PLR2004 - in phase, in quadrature
+        raise BadBundleError(_FORMAT, name + ".leak")
+    leaks = [_checked(value, name + ".leak", _LEAK_RANGE) for value in leak]
+    return Channel(name, int(sign), noise, leaks[0], leaks[1], _points(row.get("points"), name))
+
+
+def _points(rows: object, name: str) -> "list[tuple[float, float, float]]":
+    where = name + ".points"
+    if not isinstance(rows, list) or not 1 <= len(rows) <= _POINTS_MAX:
+        raise BadBundleError(_FORMAT, where)
+    points: list[tuple[float, float, float]] = []
+    for raw in rows:
+        row = _mapping(raw, where)
+        point = (
+            _number(row, "i", where + ".i", _I_RANGE),
+            _number(row, "gain", where + ".gain", _A_RANGE),
+            _number(row, "phase", where + ".phase", _PHASE_RANGE),
+        )
+        # Codes must rise from point to point, or there is nothing to interpolate on.
+        if points and point[0] / point[1] <= points[-1][0] / points[-1][1]:
+            raise BadBundleError(_RANGE, where + ".i does not rise")
+        points.append(point)
+    return points
+
+
+def _mapping(value: object, name: str) -> "dict[str, Any]":
+    if not isinstance(value, dict):
+        raise BadBundleError(_FORMAT, name + " is not an object")
+    return value
+
+
+def _number(row: "dict[str, Any]", key: str, name: str, bounds: "tuple[float, float]") -> float:
+    return _checked(row.get(key), name, bounds)
+
+
+def _checked(value: object, name: str, bounds: "tuple[float, float]") -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise BadBundleError(_FORMAT, name + " is not a number")
+    if not bounds[0] <= value <= bounds[1]:  # also refuses NaN
+        raise BadBundleError(_RANGE, name)
+    return float(value)
