@@ -67,7 +67,8 @@ class Config:
     def remember_wifi(self, ssid: str, password: str) -> None:
         """Put a network first; the ones known before stay as fallback, oldest dropped."""
         others = [network for network in self.wifi if network[0] != ssid]
-        networks = [(ssid, password), *others[: MOST_NETWORKS - 1]]
+        networks = [(ssid, password)]
+        networks += others[: MOST_NETWORKS - 1]
         listed = [{"ssid": name, "password": secret} for name, secret in networks]
         self.wifi = _wifi(listed)  # raises before anything is changed
         self._raw["wifi"] = listed
