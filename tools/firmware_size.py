@@ -29,15 +29,14 @@ class Chip:
     def __call__(self, *a, **k): return self
 for name in ("esp32", "machine", "network"):
     sys.modules[name] = Chip()
-sys.path.append(sys.argv[1])
-names, loaders = json.loads(sys.argv[2]), json.loads(sys.argv[3])
+sys.path.append(FIRMWARE)
 import asyncio, binascii, hashlib, json, socket, ssl, struct
 held, sizes = [], {}
-for name in names:
+for name in NAMES:
     gc.collect()
     before = gc.mem_alloc()
-    if name in loaders:
-        with open(sys.argv[1] + "/" + name + ".py") as f: text = f.read()
+    if name in LOADERS:
+        with open(FIRMWARE + "/" + name + ".py") as f: text = f.read()
         held.append(compile(text, name, "exec"))
         del text
     else:
@@ -74,8 +73,9 @@ def ram_bytes(vm: str, firmware: Path, modules: Sequence[str]) -> dict[str, int]
     A module that another one imports counts where it is imported first. Raise ProbeError with
     the VM's traceback when one of them cannot be imported in a heap of 160 kB.
     """
-    command = [vm, "-X", f"heapsize={HEAP}", "-c", PROBE, str(firmware)]
-    command += [json.dumps(modules), json.dumps(LOADERS)]
+    # Not by sys.argv: the VM dies of arguments of more than 255 bytes.
+    given = f"FIRMWARE, NAMES, LOADERS = {str(firmware)!r}, {list(modules)!r}, {LOADERS!r}\n"
+    command = [vm, "-X", f"heapsize={HEAP}", "-c", given + PROBE]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     last = done.stdout.rstrip().rpartition("\n")[2]
     if done.returncode != 0 or not last.startswith("RAM "):
