@@ -4,6 +4,7 @@ import asyncio
 
 from errors import MeterError
 from micropython import const
+from power import Average
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from clock import Clock
     from config import Config
+    from power import PowerMeter, Window
 
     class Board(Protocol):
         """What commands need of a board; see host/simboard.py."""
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
         have: Callable[[], list[dict[str, int]]]
         backlog: Callable[[], int]
 
-    Collect = Callable[[int], Awaitable[dict[str, Any]]]  # seconds -> the raw sums
-
 
 WIFI_WAIT_MS = const(60_000)
 POLL_S = 0.1
@@ -62,7 +62,7 @@ class Actions:
         *,
         link: "Network",
         keeper: "Held",
-        collect: "Collect",
+        meter: "PowerMeter",
         root: str,
     ) -> None:
         self._config = config
@@ -70,7 +70,10 @@ class Actions:
         self._clock = clock
         self._link = link
         self._keeper = keeper
-        self._collect = collect
+        self._meter = meter
+        self._average: Average | None = None
+        self._until_ms = 0
+        self._collected = asyncio.Event()
         self._root = root
         self._lit_until_ms = 0
         self._light: asyncio.Task[None] | None = None
@@ -106,8 +109,27 @@ class Actions:
             self._board.identify(False)
 
     async def calibrate(self, seconds: int) -> "dict[str, Any]":
-        """Collect raw sums while readings go on."""
-        return await self._collect(seconds)
+        """Return the raw sums of the windows to come, by `window`; readings go on meanwhile.
+
+        One at a time. ActionError when there was no mains voltage.
+        """
+        self._until_ms = self._board.up_ms() + seconds * 1000
+        self._average = average = Average(len(self._config.channels))
+        self._collected.clear()
+        await self._collected.wait()
+        if not average.windows:
+            msg = "no mains voltage was seen: nothing to calibrate on"
+            raise ActionError(msg)
+        return average.data(self._config.channels, self._meter.calibration.version)
+
+    def window(self, w: "Window") -> None:
+        """Take each window, for a calibration that may be running."""
+        if self._average is None:
+            return
+        self._average.add(w)
+        if w.up_ms >= self._until_ms:
+            self._average = None
+            self._collected.set()
 
     def report(self) -> "dict[str, Any]":
         """Return the meter's state and counters."""

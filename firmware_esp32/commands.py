@@ -39,7 +39,8 @@ class Commands:
     """Takes commands (`handle`), does them in order (`run`), answers through `send_result`.
 
     `before_reset`, if set, is called before an ordered restart: it saves the registers.
-    `actions.add_report` adds to what `report` tells.
+    `actions.add_report` adds to what `report` tells; `actions.window` must be given each
+    window, for `calibrate`.
     """
 
     def __init__(  # noqa: PLR0913 - the parts that commands act on
@@ -57,7 +58,7 @@ class Commands:
         self.before_reset: Callable[[], None] | None = None
         self.refused = 0
         self.actions = Actions(
-            config, board, clock, link=link, keeper=keeper, collect=meter.collect, root=root
+            config, board, clock, link=link, keeper=keeper, meter=meter, root=root
         )
         self._board = board
         self._send = send_result

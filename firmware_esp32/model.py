@@ -21,6 +21,7 @@ MOST_CLASSES = const(8)
 MOST_TESTS = const(24)
 MOST_VERSION = const(1_000_000_000)
 MOST_ROWS = const(16)
+ROW = const(6)  # numbers in a trace's row
 MOST_NUMBER = 1e9  # float32 keeps its square
 DAY_H, HOUR_MIN, MINUTE_MS = const(24), const(60), const(60_000)
 FRIDAY = const(4)
@@ -251,8 +252,7 @@ def _trace(traces: object) -> None:
             _refuse(f"trace {number}: 1 to 16 rows")
         track = Track()
         for given in rows:
-            row = _numbers(given, "trace row", 6)
-            track.add(int(row[0]), row[1], row[2], (row[3], row[4], row[5]))
+            _replay(track, given)
         expected = trace.get("x")
         if not isinstance(expected, list) or len(expected) != COUNT:
             _refuse(f"trace {number}: 7 features")
@@ -264,3 +264,13 @@ def _trace(traces: object) -> None:
             value = _numbers([wanted], "trace x", 1)[0]
             if not abs(got - value) <= TRACE_SLACK * (1.0 + abs(value)):
                 _refuse(f"trace {number}: features differ", "self-test")
+
+
+def _replay(track: Track, given: object) -> None:
+    """Feed one row of a trace: dt in ms, V and Hz (null = not measured), A, W, var."""
+    if not isinstance(given, list) or len(given) != ROW:
+        _refuse("trace row: 6 numbers")
+    row = _numbers([0.0 if value is None else value for value in given], "trace row", ROW)
+    v = None if given[1] is None else row[1]
+    hz = None if given[2] is None else row[2]
+    track.add(int(row[0]), v, hz, (row[3], row[4], row[5]))
