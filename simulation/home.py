@@ -12,7 +12,7 @@ from simulation.block import BLOCK, Block, Plant
 from simulation.faults import Fault
 from simulation.noise import Floats, Ints
 from simulation.spec import HomeSpec
-from simulation.waveform import Waveform
+from simulation.waveform import Flows, Waveform
 
 UJ_PER_MWH = 3_600_000  # a register counts whole microjoules, shown as whole mWh
 _BLOCKS_KEPT = 4
@@ -162,6 +162,17 @@ class Home:
         last_ms = at_ms + int(cycles * 1000 / 40) + self.dt_ms
         blocks = [self._block(k) for k in range(at_ms // per_block, last_ms // per_block + 1)]
         return waveform.sample(self._plant, blocks, at_ms, cycles, rate_hz)
+
+    def flows(self, start_ms: int, grid_ms: int = 1) -> Flows:
+        """Return the phasors behind the waveforms of the window that starts at `start_ms`.
+
+        ValueError when `start_ms` is no multiple of `dt_ms` or before `since_ms`.
+        """
+        if start_ms % self.dt_ms or start_ms < self.since_ms:
+            msg = f"{start_ms} is no start of a window of this home"
+            raise ValueError(msg)
+        block = self._block(start_ms // (self.dt_ms * BLOCK))
+        return waveform.flows(self._plant, block, start_ms, grid_ms)
 
     def _slice(self, index: int, low: int, high: int) -> Windows:
         block = self._block(index)

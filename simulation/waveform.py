@@ -8,7 +8,7 @@ import numpy as np
 
 from simulation.block import Block, Plant
 from simulation.noise import Floats, Ints
-from simulation.shapes import HIGHEST_ORDER
+from simulation.shapes import HIGHEST_ORDER, Phasors
 
 LEAST_RATE_HZ = 100.0
 _OUTAGE_HZ = 50.0  # the time base while there is no mains
@@ -21,6 +21,46 @@ class Waveform:
     t_s: Floats
     v: Floats
     i: Mapping[str, Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class Flows:
+    """What one window's waveforms are made of: RMS phasors of orders 1 to 40.
+
+    `currents[channel][piece]` flow until `until_ms[piece]` after the window's start;
+    `limits` are the peaks, A, at which clamps clip, and `hz` is 0 in an outage.
+    """
+
+    hz: float
+    voltage: Phasors
+    until_ms: Floats
+    currents: Sequence[Sequence[Phasors]]
+    limits: Sequence[float]
+
+
+def flows(plant: Plant, block: Block, start_ms: int, grid_ms: int) -> Flows:
+    """Return what flows in the window from `start_ms`, which the block must hold.
+
+    Levels are looked up every `grid_ms`; a piece is as long as none of them changes.
+    """
+    window = int((start_ms - block.start_ms[0]) // plant.dt_ms)
+    at = start_ms + np.arange(0, plant.dt_ms, grid_ms, dtype=np.float64)
+    where = np.full(len(at), window)
+    flow = _levels_at(plant, [block], where, at) * block.amperes[:, window, None]
+    changed = np.flatnonzero(np.any(np.diff(flow, axis=1) != 0, axis=0)) + 1
+    pieces = flow[:, [0, *changed.tolist()]]
+    clamps = [block.clamp[channel] for channel in plant.spec.channels]
+    currents = [
+        list((pieces.T * plant.circuit.signs(name)) @ plant.circuit.currents * clamp.gain[window])
+        for name, clamp in zip(plant.spec.channels, clamps, strict=True)
+    ]
+    return Flows(
+        hz=float(block.f[window]),
+        voltage=plant.circuit.voltage * (block.volts[window] * block.volt_gain[window]),
+        until_ms=np.append(changed * float(grid_ms), plant.dt_ms),
+        currents=currents,
+        limits=[float(clamp.limit_a[window]) for clamp in clamps],
+    )
 
 
 def sample(
