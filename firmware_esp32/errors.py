@@ -14,7 +14,11 @@ class LinkError(MeterError):
 
 
 class FlashError(MeterError):
-    """The flash could not be written (full or worn out); what is in RAM stays there."""
+    """The flash could not be written: it is full, or worn out. What is in RAM stays there."""
+
+    def __init__(self, detail: str, full: bool = False) -> None:
+        super().__init__(detail)
+        self.full = full
 
 
 class BadRecordError(MeterError):

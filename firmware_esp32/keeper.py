@@ -1,4 +1,17 @@
-"""What the meter keeps of its readings, and what it sends next."""
+"""What the meter keeps of its readings, and what it sends next (docs/firmware/keeping.md).
+
+Windows lie in the ring (RAM). What no ack has covered for a minute is also written to the spool
+(flash) as one-minute records whose bounds never change. A window that is in the ring is sent as
+itself; once the ring needs its room, its whole record leaves the ring and is sent instead. So
+records never overlap each other, and cover wholly what was sent of their windows before.
+"""
+
+from drops import Drops
+from errors import FlashError
+from minutes import Averager, last_of_minute
+from ring import Ring
+from sender import Sender
+from spool import Spool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,13 +35,18 @@ if TYPE_CHECKING:
     Held = dict[str, int]  # an entry of the contract's `have`
     Range = tuple[int, int, int]  # boot, from, to
 
+SPOOL_BYTES = 1 << 20
+_UNACKED_MS = 60000
+# The gateway refuses a seq more than 10**6 beyond the highest it has of a boot.
+_REBOOT_BEHIND = 900000
+
 
 class Keeper:
     """Readings from the window to the gateway's ack: a ring in RAM, a spool on flash.
 
     `root` is the directory of the meter's files, `channels` the names in the order of the
     window's lists. `feed` is called now and then during long reads (the watchdog).
-    All `…_ms` of this class are the board's `up_ms()`.
+    All `…_ms` of this class are the board's `up_ms()`, `offset_ms` what makes Unix ms of them.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - identity, place and bounds
@@ -37,55 +55,180 @@ class Keeper:
         channels: "list[str]",
         boot: int,
         bootn: int,
-        spool_bytes: int = 1 << 20,
+        spool_bytes: int = SPOOL_BYTES,
         feed: "Callable[[], None] | None" = None,
     ) -> None:
-        raise NotImplementedError
+        self.boot = boot
+        self.bootn = bootn
+        self.failed_writes = 0
+        self._ring = Ring(len(channels))
+        self._spool = Spool(root, channels, boot, bootn, spool_bytes, feed)
+        self._sender = Sender(self._ring, self._spool, boot, channels)
+        self._averager = Averager(self._ring)
+        self._drops = Drops()
+        self._acked = -1
+        self._spooled = -1  # every window up to here is covered, in a record, or lost
+        self._ends: list[int] = []  # last windows of this boot's records that reach into the ring
+        self._gone = -1  # records up to here were dropped from the spool
+        self._offset_ms: int | None = None
+        self._collect_lost()
+
+    @property
+    def seq(self) -> int:
+        """Return the seq of the newest window, -1 before the first."""
+        return self._ring.end - 1
+
+    # -- in -----------------------------------------------------------------------------------
 
     def add(self, window: "Window", registers: "Registers", z: "list[float | None] | None") -> int:
-        """Keep one window with the registers after it; return its seq. Never raises."""
-        raise NotImplementedError
+        """Keep one window with the registers after it; return its seq. Never raises FlashError."""
+        if self._ring.full:
+            self._make_room()
+        return self._ring.put(
+            window.up_ms, window.dt_ms, window.v, window.f, window.flags,
+            window.i, window.p, window.q, z, registers.mwh_in, registers.mwh_out,
+        )  # fmt: skip
 
     def minute(self, up_ms: int, offset_ms: "int | None") -> None:
         """Save whole minutes that no ack has covered for 60 s; call it at least once a minute."""
-        raise NotImplementedError
+        self._offset_ms = offset_ms
+        while True:
+            first = self._next_to_spool()
+            if first >= self._ring.end or up_ms - self._ring.middle_ms(first) < _UNACKED_MS:
+                return
+            last, over = last_of_minute(self._ring, first, offset_ms)
+            if not over or not self._write(first, last):
+                return
 
     def flush(self, offset_ms: "int | None") -> None:
         """Save everything that no ack covers; before an ordered reboot."""
-        raise NotImplementedError
+        self._offset_ms = offset_ms
+        while (first := self._next_to_spool()) < self._ring.end:
+            last, _ = last_of_minute(self._ring, first, offset_ms)
+            if not self._write(first, last):
+                return
+
+    def _next_to_spool(self) -> int:
+        return max(self._ring.lo, self._acked + 1, self._spooled + 1)
+
+    def _write(self, first: int, last: int) -> bool:
+        try:
+            self._spool.append(self._averager.record(first, last), self._offset_ms)
+        except FlashError:
+            self.failed_writes += 1
+            self._collect_lost()
+            return False
+        self._spooled = last
+        self._ends.append(last)
+        self._collect_lost()
+        return True
+
+    def _make_room(self) -> None:
+        """Take the oldest record's windows out of the ring; write the record if need be."""
+        lo = self._ring.lo
+        if not self._ends:
+            last, _ = last_of_minute(self._ring, lo, self._offset_ms)
+            if not self._write(lo, last):
+                self._spooled = last
+                self._drops.add(self.boot, lo, last)
+                self._ring.free_to(last + 1)
+                return
+        last = self._ends.pop(0)
+        if lo <= self._gone:
+            self._drops.add(self.boot, lo, min(last, self._gone))
+        self._ring.free_to(last + 1)
+
+    def _collect_lost(self) -> None:
+        """Take what the spool had to drop; what of it is still in the ring is not lost yet."""
+        for boot, first, last in self._spool.lost:
+            if boot != self.boot:
+                self._drops.add(boot, first, last)
+                continue
+            self._gone = max(self._gone, last)
+            if first < self._ring.lo:
+                self._drops.add(boot, first, min(last, self._ring.lo - 1))
+        self._spool.lost.clear()
+
+    # -- acks ---------------------------------------------------------------------------------
 
     def covered(self, ack: "dict[str, object]") -> None:
-        """Take a gateway's ack (wire.read_ack or json.loads); what it covers is let go."""
-        raise NotImplementedError
+        """Take a gateway's ack (wire.read_ack or json.loads); what it covers is let go.
+
+        What is no ack is overlooked: the meter keeps what it has.
+        """
+        self._cover(ack)
+        more = ack.get("more")
+        if isinstance(more, list):
+            for entry in more:
+                if isinstance(entry, dict):
+                    self._cover(entry)
+
+    def _cover(self, entry: "dict[str, object]") -> None:
+        boot, upto = entry.get("boot"), entry.get("upto")
+        if not isinstance(boot, int) or not isinstance(upto, int):
+            return
+        if boot == self.boot:
+            upto = min(upto, self._ring.end - 1)  # never windows that are still to come
+            if upto <= self._acked:
+                return
+            self._acked = upto
+            self._ring.free_to(upto + 1)
+            while self._ends and self._ends[0] <= upto:
+                self._ends.pop(0)
+        self._spool.covered(boot, upto)
+        self._sender.covered(boot, upto)
+        self._drops.covered(boot, upto)
+
+    # -- out ----------------------------------------------------------------------------------
 
     def connected(self) -> None:
         """Begin anew after a (re)connect: everything uncovered is due, oldest first."""
-        raise NotImplementedError
+        self._sender.restart()
+        self._drops.tell_again()
 
     def take(self, now_ms: int, offset_ms: "int | None") -> "tuple[str, str] | None":
         """Return the next `readings` payload and its kind, "live" or "backlog"; None = none due."""
-        raise NotImplementedError
+        self._offset_ms = offset_ms
+        self._drops.tick(now_ms)
+        taken = self._sender.take(now_ms, offset_ms)
+        self._collect_lost()
+        return taken
 
     def have(self) -> "list[Held]":
-        """Return the `have` of a `state` message."""
-        raise NotImplementedError
+        """Return the `have` of a `state` message: boots held, and each one's lowest window."""
+        held: dict[int, int] = {}
+        for segment in self._spool.segments:
+            if segment.boot not in held:
+                upto = self._spool.boots[segment.boot].upto
+                held[segment.boot] = max(segment.first, upto + 1)
+        lowest = max(self._ring.lo, self._acked + 1)
+        held[self.boot] = min(held.get(self.boot, lowest), lowest)
+        boots = self._spool.boots
+        return [{"boot": b, "bootn": boots[b].bootn, "from": held[b]} for b in held]
 
     def backlog(self) -> int:
         """Return how many windows wait for an ack."""
-        raise NotImplementedError
+        count = self._ring.end - max(self._ring.lo, self._acked + 1)
+        for segment in self._spool.segments:
+            first = max(segment.first, self._spool.boots[segment.boot].upto + 1)
+            last = segment.last
+            if segment.boot == self.boot:
+                last = min(last, self._ring.lo - 1)  # the rest is counted in the ring
+            count += max(last - first + 1, 0)
+        return count
 
     def dropped(self) -> "list[Range]":
         """Return (boot, from, to) of windows no longer held, to be told as `dropped` events."""
-        raise NotImplementedError
+        return self._drops.pending()
 
     def reported(self, ok: bool) -> None:
         """Tell whether the ranges that `dropped` returned last have reached the broker."""
-        raise NotImplementedError
+        self._drops.told(ok, self._spool.boots)
 
     def wants_reboot(self) -> bool:
         """Tell that a new boot number is needed: the gateway refuses a seq 10**6 ahead.
 
-        True after about ten days without an ack. The app then saves registers, flushes and
+        True after about ten days without an ack. The app then saves the registers, flushes and
         resets the board.
         """
-        raise NotImplementedError
+        return self._ring.end - (self._acked + 1) > _REBOOT_BEHIND
