@@ -6,7 +6,6 @@ file system (littlefs writes a changed block to another place).
 """
 
 import os
-from errno import ENOSPC
 
 from errors import BadRecordError, FlashError
 from records import (
@@ -39,6 +38,7 @@ _NAME_LENGTH = 12
 # A `have` lists at most 64 boots: the running one and these.
 MAX_OLD_BOOTS = 63
 _MAX_LOST = 64
+_ENOSPC = 28  # MicroPython's errno module does not name it
 _STEP_MS = 1000  # a clock offset that moved further is noted anew
 
 
@@ -226,7 +226,7 @@ class Spool:
                 if not segment.size:
                     self._remove(segment.number)
                 msg = f"cannot write {self.path(segment.number)}"
-                raise FlashError(msg, full=error.errno == ENOSPC) from error
+                raise FlashError(msg, full=error.errno == _ENOSPC) from error
         if not segment.size:
             segment.first = minute.seq - minute.n + 1
             self.segments.append(segment)
