@@ -20,6 +20,7 @@ from gateway.adapters.store.accounts import SqlAccounts
 from gateway.adapters.store.database import Database
 from gateway.adapters.store.deriving import SqlDeriveStore
 from gateway.adapters.store.health import HealthCheck
+from gateway.adapters.store.history import SqlHistory
 from gateway.adapters.store.intake_store import SqlIntakeStore
 from gateway.adapters.store.meters import SqlMeterStore
 from gateway.adapters.store.placing import SqlPlacingStore
@@ -162,12 +163,19 @@ def _web_stage(parts: Parts) -> Stage:
         unjudged=lambda: max(0, parts.intake.ledger.next_row - 1 - parts.deriver.row),
     )
     registry = registry_of(parts.intake, parts.deriver, parts.board, parts.clock.trusted)
+    zone = parts.settings.site.zone
+    history = SqlHistory(parts.database, zone)
     deps = WebDeps(
-        parts.accounts, views, parts.operations, parts.runtime, parts.unready, registry,
-        bound_host=web.host,
+        parts.accounts, views, history, parts.operations, parts.runtime, parts.unready, registry,
+        bound_host=web.host, zone=zone,
     )  # fmt: skip
     server = WebServer(create_app(deps), web.host, web.port)
-    return Stage("web", server.run, server.stop)
+
+    async def stop() -> None:
+        await server.stop()
+        history.close()
+
+    return Stage("web", server.run, stop)
 
 
 async def _open_database(path: Path) -> tuple[Database, str]:

@@ -27,7 +27,8 @@ def to_ms(moment: datetime, zone: ZoneInfo, *, after_ms: int | None = None) -> i
 def parse(text: str, zone: ZoneInfo, *, name: str, after_ms: int | None = None) -> int:
     """Return Unix milliseconds of a text, or raise BadInputError naming `name`."""
     stripped = text.strip()
-    if stripped.lstrip("-").isdecimal() and len(stripped.lstrip("-")) != len("20260101"):
+    digits = stripped.removeprefix("-")
+    if digits.isdecimal() and len(digits) != len("20260101"):
         return int(stripped)
     try:
         return to_ms(datetime.fromisoformat(stripped), zone, after_ms=after_ms)

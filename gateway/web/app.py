@@ -7,10 +7,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 
 import gateway
 from gateway.domain.errors import GatewayError
-from gateway.web import alerts, auth, meters, probes
+from gateway.web import alerts, auth, history, meters, probes
 from gateway.web.bodies import BodyLimit
 from gateway.web.deps import API, COOKIE, WebDeps
 from gateway.web.gate import OPEN_PATHS, Gate
@@ -36,12 +37,13 @@ def create_app(deps: WebDeps) -> FastAPI:
             Middleware(Shield, hosts=KnownHosts((deps.bound_host, *deps.allowed_hosts))),
             Middleware(Gate, accounts=deps.accounts),
             Middleware(BodyLimit),
+            Middleware(GZipMiddleware, minimum_size=1024, compresslevel=5),
         ],
     )
     app.state.deps = deps
     app.include_router(probes.root)
     api = APIRouter(prefix=API)
-    for part in (auth, probes, meters, alerts):
+    for part in (auth, probes, meters, history, alerts):
         api.include_router(part.router)
     app.include_router(api)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # FastAPI's way to extend it

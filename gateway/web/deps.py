@@ -2,16 +2,24 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Protocol
+from zoneinfo import ZoneInfo
 
 from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
-from gateway.services.accounts import Accounts, Caller
+from gateway.services.accounts import Accounts, Caller, wall_ms
+from gateway.services.energy import EnergyStore
+from gateway.services.series import SeriesStore
 from gateway.services.views import Operations, RuntimeView, Views
 
+UTC = ZoneInfo("UTC")
 COOKIE = "wattwarden_session"
 API = "/api/v1"
+
+
+class History(SeriesStore, EnergyStore, Protocol):
+    """What meters measured and used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +33,15 @@ class WebDeps:
 
     accounts: Accounts
     views: Views
+    history: History
     operations: Operations
     runtime: Callable[[], RuntimeView]
     unready: Callable[[], Mapping[str, str]]
     registry: CollectorRegistry
     bound_host: str = "127.0.0.1"
     allowed_hosts: tuple[str, ...] = ()
+    zone: ZoneInfo = UTC  # the site's
+    now_ms: Callable[[], int] = wall_ms
 
 
 async def _deps(request: Request) -> WebDeps:

@@ -15,7 +15,7 @@ from gateway.adapters.store.rows import COLUMNS, stored
 from gateway.adapters.store.schema import refuse_newer
 from gateway.domain.errors import ConfigError, NotFoundError
 from gateway.domain.readings import Stored
-from gateway.pipeline.rollups import Bucket, Calendar, Contribution, MeterRoll
+from gateway.pipeline.rollups import RESOLUTIONS, Bucket, Calendar, Contribution, MeterRoll
 from gateway.services.exporting import Target
 from gateway.services.tracks import LATE_MS, Snapshot
 
@@ -23,21 +23,12 @@ CHUNK_MS = 86_400_000  # readings are sorted in memory a day at a time
 LONGEST_DT_MS = 86_400_000
 
 
-class SqlExportStore:
-    """Satisfies `ExportStore` on a read-only connection."""
+class ChannelReader:
+    """Satisfies `ExportStore` on a connection that somebody else keeps."""
 
-    def __init__(self, path: Path, zone: ZoneInfo) -> None:
-        """Open the file; ConfigError when there is none, SchemaTooNewError when it is newer."""
-        if not path.exists():
-            msg = f"storage.path: {path} does not exist; has the gateway ever run with it?"
-            raise ConfigError(msg)
-        self._db = connect(path, read_only=True)
-        refuse_newer(self._db, str(path))
+    def __init__(self, db: sqlite3.Connection, zone: ZoneInfo) -> None:
+        self._db = db
         self._calendar = Calendar(zone)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._db.close()
 
     def find(self, meter: str, channel: str) -> Target:
         """Return a channel; NotFoundError names the meter or channel that does not exist."""
@@ -103,45 +94,36 @@ class SqlExportStore:
         A rollup never lags (rule I): what is written, what the judging holds in memory as of
         its stored position, and the readings behind that position add up to all readings.
         """
-        self._db.execute("BEGIN")
-        try:
-            late = self._not_written(target, resolution)
-            inside = {s: part for s, part in late.items() if start_ms <= s < end_ms}
-            for bucket in rollups.read(self._db, target.channel_no, resolution, start_ms, end_ms):
-                for start in sorted(s for s in inside if s < bucket.start_ms):
-                    yield inside.pop(start)
-                if (part := inside.pop(bucket.start_ms, None)) is not None:
-                    bucket.merge(part)
-                yield bucket
-            for start in sorted(inside):
-                yield inside[start]
-        finally:
-            with contextlib.suppress(sqlite3.ProgrammingError):  # closed: the reader left early
-                self._db.execute("COMMIT")
+        late = self.not_written(target)[resolution]
+        inside = {s: part for s, part in late.items() if start_ms <= s < end_ms}
+        for bucket in rollups.read(self._db, target.channel_no, resolution, start_ms, end_ms):
+            for start in sorted(s for s in inside if s < bucket.start_ms):
+                yield inside.pop(start)
+            if (part := inside.pop(bucket.start_ms, None)) is not None:
+                bucket.merge(part)
+            yield bucket
+        for start in sorted(inside):
+            yield inside[start]
 
-    def _not_written(self, target: Target, resolution: str) -> dict[int, Bucket]:
-        """Return, by start, the parts of intervals that are not in the table yet."""
+    def not_written(self, target: Target) -> dict[str, dict[int, Bucket]]:
+        """Return, by resolution and start, the parts of intervals not in the tables yet."""
         roll, row, judged_ms = self._snapshot(target)
         parts: list[Contribution] = []
-        query = f"SELECT {COLUMNS} FROM readings WHERE row > ? AND at_ms IS NOT NULL ORDER BY row"  # noqa: S608
-        boots = {
-            int(no)
-            for (no,) in self._db.execute(
-                "SELECT no FROM boots WHERE meter_no = ?", (target.meter_no,)
-            )
-        }
-        for found in self._db.execute(query, (row,)):
-            if found[1] not in boots:
-                continue
+        query = (
+            f"SELECT {COLUMNS} FROM readings WHERE row > ? AND at_ms IS NOT NULL"  # noqa: S608
+            " AND boot_no IN (SELECT no FROM boots WHERE meter_no = ?) ORDER BY row"
+        )
+        for found in self._db.execute(query, (row, target.meter_no)):
             reading = stored(found, "", 0)
             late = judged_ms > 0 and reading.at_ms + LATE_MS < judged_ms
             judged_ms = max(judged_ms, reading.at_ms)
             roll.add(reading, parts, late=late)
-        collected: dict[int, Bucket] = {}
+        collected: dict[str, dict[int, Bucket]] = {name: {} for name in RESOLUTIONS}
         for part in (*parts, *roll.open_parts()):
-            if part.channel == target.channel and part.resolution == resolution:
+            if part.channel == target.channel:
                 start_ms = part.bucket.start_ms
-                collected.setdefault(start_ms, Bucket(start_ms)).merge(part.bucket)
+                by_start = collected[part.resolution]
+                by_start.setdefault(start_ms, Bucket(start_ms)).merge(part.bucket)
         return collected
 
     def _snapshot(self, target: Target) -> tuple[MeterRoll, int, int]:
@@ -154,3 +136,31 @@ class SqlExportStore:
         # Behind its own position a silent meter has nothing up to where all were looked at.
         row = max(found[0], read_looked_at(self._db))
         return MeterRoll(self._calendar, snapshot.channels), row, found[1]
+
+
+class SqlExportStore(ChannelReader):
+    """Reads a database file beside a running daemon, or without one."""
+
+    def __init__(self, path: Path, zone: ZoneInfo) -> None:
+        """Open the file; ConfigError when there is none, SchemaTooNewError when it is newer."""
+        if not path.exists():
+            msg = f"storage.path: {path} does not exist; has the gateway ever run with it?"
+            raise ConfigError(msg)
+        db = connect(path, read_only=True)
+        refuse_newer(db, str(path))
+        super().__init__(db, zone)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()
+
+    def rollups(
+        self, target: Target, resolution: str, start_ms: int, end_ms: int
+    ) -> Iterator[Bucket]:
+        """Yield intervals as `ChannelReader` does, all on one snapshot."""
+        self._db.execute("BEGIN")
+        try:
+            yield from super().rollups(target, resolution, start_ms, end_ms)
+        finally:
+            with contextlib.suppress(sqlite3.ProgrammingError):  # closed: the reader left early
+                self._db.execute("COMMIT")

@@ -1,8 +1,10 @@
 """An app over in-memory ports, with one person per role and clocks that tests turn."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import TypeVar
 
 import httpx
 from prometheus_client import CollectorRegistry, Counter
@@ -15,12 +17,15 @@ from gateway.domain.errors import NotFoundError
 from gateway.domain.meters import ChannelInfo, MeterInfo, Role
 from gateway.domain.readings import Channel, Stored
 from gateway.services.accounts import Accounts
+from gateway.services.energy import Energy, EnergyQuery, Interval, Used, boundaries
 from gateway.services.lockout import Lockout
+from gateway.services.series import Column, GapSpan, Series, SeriesQuery, check
 from gateway.services.views import AlertView, MeterView, RuntimeView
 from gateway.supervise import Health
 from gateway.web.app import create_app
-from gateway.web.deps import WebDeps
+from gateway.web.deps import UTC, History, WebDeps
 
+T = TypeVar("T")
 PASSWORD = "correct horse battery staple"
 NOW_MS = 1_763_760_000_000
 
@@ -54,6 +59,33 @@ def meter_view(meter: str = "kitchen") -> MeterView:
     channels = {"grid": ChannelInfo("grid", Role.GRID, 30.0)}
     info = MeterInfo(meter, label="Kitchen", registered_ms=NOW_MS, channels=channels)
     return MeterView(info, online=True, state_ms=NOW_MS, fw="1.2.0", model=7, cal=3, last=last)
+
+
+@dataclass
+class FakeHistory:
+    """Knows one hour of the kitchen's grid; keeps what was asked."""
+
+    asked: list[SeriesQuery | EnergyQuery] = field(default_factory=list)
+
+    async def series(self, query: SeriesQuery, render: Callable[[Series], T]) -> T:
+        check(query)
+        self._note(query)
+        t = [NOW_MS + 60_000 * k for k in range(60)]
+        columns: dict[str, Column] = {key: [*range(59), None] for key in query.fields}
+        return render(Series("1m", t, columns, [GapSpan(NOW_MS, NOW_MS + 1, "final")]))
+
+    async def energy(self, query: EnergyQuery, render: Callable[[Energy], T]) -> T:
+        edges = boundaries(query, UTC)
+        self._note(query)
+        used = {"grid": Used(1.5, 0.0, estimated=False)}
+        items = [Interval(*pair, used, None, partial=False) for pair in pairwise(edges)]
+        return render(Energy(items))
+
+    def _note(self, query: SeriesQuery | EnergyQuery) -> None:
+        if query.meter != "kitchen":
+            msg = f"no meter {query.meter}"
+            raise NotFoundError(msg)
+        self.asked.append(query)
 
 
 @dataclass
@@ -102,6 +134,7 @@ class Rig:
         self.views = MemoryViews(
             meters={"kitchen": meter_view()}, alerts={"a1": alert_view()}, dead_letters={"json": 2}
         )
+        self.history: History = FakeHistory()
         self.operations = FakeOperations(self.views)
         self.registry = CollectorRegistry()
         Counter("wattwarden_readings", "Readings.", registry=self.registry).inc(3)
@@ -112,11 +145,13 @@ class Rig:
         return WebDeps(
             accounts=self.accounts,
             views=self.views,
+            history=self.history,
             operations=self.operations,
             runtime=lambda: RuntimeView("1.0", 12.5, health, 4, clock_trusted=True),
             unready=lambda: self.unready,
             registry=self.registry,
             allowed_hosts=("gateway.example", "*.home.arpa"),
+            now_ms=lambda: self.now_ms,
         )
 
     async def add_people(self) -> None:

@@ -1,0 +1,176 @@
+"""Columns out of packed readings: alike ones together with numpy, odd ones one by one."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.adapters.store.rows import stored
+from gateway.domain.readings import Channel, apparent_power_va, power_factor
+from gateway.services.series import DECIMALS, Column
+
+Row = tuple[int, int, bytes]  # at_ms, n, body
+Floats = NDArray[np.float64]
+CHANNEL_FIELDS = Channel.__struct_fields__  # the order in a body
+NIL, FLOAT64 = 0xC0, 0xCB  # MessagePack's type bytes
+FIXARRAY, FIXSTR = 0x90, 0xA0
+MOST_SHAPES = 8  # lengths of bodies that are worth a column operation each
+
+
+class _Layout(NamedTuple):
+    """Where a body holds the voltage and one channel's values; None = nil in this shape."""
+
+    voltage: int | None
+    frequency: int | None
+    channel: dict[str, int | None]
+    fixed: NDArray[np.intp]  # the bytes that must be alike for this layout to hold
+
+
+def raw_columns(rows: Sequence[Row], channel: str, fields: Sequence[str]) -> dict[str, Column]:
+    """Return the fields of one channel, a value for each row; rows without it give None."""
+    needed = _needed(fields)
+    values = {name: np.full(len(rows), np.nan) for name in needed}
+    by_length: dict[int, list[int]] = {}
+    lengths = np.fromiter(map(len, (row[2] for row in rows)), np.int64, len(rows))
+    shapes, counts = np.unique(lengths, return_counts=True)
+    odd: list[int] = []  # to be looked at one by one
+    for length in shapes[np.argsort(-counts)]:
+        where = np.flatnonzero(lengths == length)
+        by_length[int(length)] = where.tolist()
+        odd += (
+            where.tolist()
+            if len(by_length) > MOST_SHAPES
+            else _take_alike(rows, where, channel, values)
+        )
+    for index in odd:
+        _take_one(rows[index], index, channel, values)
+    return {name: _column(name, rows, values) for name in fields}
+
+
+def _needed(fields: Sequence[str]) -> set[str]:
+    needed: set[str] = set()
+    for name in fields:
+        base = name.partition("_m")[0]  # of one reading, mean, least and most are the same
+        needed |= {"pf": {"p", "v", "i"}, "n": set()}.get(name, {base})
+    return needed
+
+
+def _column(name: str, rows: Sequence[Row], values: dict[str, Floats]) -> Column:
+    if name == "n":
+        return [row[1] for row in rows]
+    if name == "pf":
+        return _power_factors(values)
+    found = values[name.partition("_m")[0]]
+    column: Column = found.tolist()
+    for index in np.flatnonzero(np.isnan(found)).tolist():
+        column[index] = None
+    return column
+
+
+def _power_factors(values: dict[str, Floats]) -> Column:
+    """Return |p| / (v·i), None below 1 VA (contract, section 3)."""
+    found: Column = []
+    for p, v, i in zip(*(values[name].tolist() for name in "pvi"), strict=True):
+        known = None if math.isnan(p + v + i) else power_factor(p, apparent_power_va(v, i))
+        found.append(None if known is None else round(known, DECIMALS))
+    return found
+
+
+def _take_alike(
+    rows: Sequence[Row], where: NDArray[np.intp], channel: str, values: dict[str, Floats]
+) -> list[int]:
+    """Fill in rows whose bodies are laid out like the first one's; return the others."""
+    indices: list[int] = where.tolist()
+    layout = _layout(rows[indices[0]][2], channel)
+    if layout is None:
+        return indices
+    joined = b"".join([rows[index][2] for index in indices])
+    table = np.frombuffer(joined, np.uint8).reshape(len(indices), -1)
+    alike = (table[:, layout.fixed] == table[0, layout.fixed]).all(axis=1)
+    table, own = table[alike], where[alike]
+    for name, column in values.items():
+        at = layout.frequency if name == "f" else layout.channel.get(name)
+        if name == "v" and at is None:
+            at = layout.voltage
+        if at is not None:
+            column[own] = np.ascontiguousarray(table[:, at : at + 8]).view(">f8")[:, 0]
+    odd: list[int] = where[~alike].tolist()
+    return odd
+
+
+def _take_one(row: Row, index: int, channel: str, values: dict[str, Floats]) -> None:
+    reading = stored((0, 0, 0, row[1], 0, None, row[0], 0, 0, 0, row[2]), "", 0)
+    found = reading.ch.get(channel)
+    if found is None:
+        return
+    for name, column in values.items():
+        value = reading.f if name == "f" else getattr(found, name)
+        if name == "v" and value is None:
+            value = reading.v
+        if value is not None:
+            column[index] = value
+
+
+def _layout(body: bytes, channel: str) -> _Layout | None:
+    """Return where values lie in a body; None when it is not as `pack` writes it today."""
+    try:
+        return _Walk(body).layout(channel)
+    except (IndexError, ValueError):
+        return None
+
+
+class _Walk:
+    """Goes through a body once (https://github.com/msgpack/msgpack/blob/master/spec.md)."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._at = 0
+        self._values: set[int] = set()
+
+    def layout(self, channel: str) -> _Layout:
+        self._array()
+        voltage, frequency = self._value(), self._value()
+        names = [self._text() for _ in range(self._array())]
+        channels: dict[str, dict[str, int | None]] = {}
+        for name in names[: self._array()]:
+            size = self._array()
+            if size != len(CHANNEL_FIELDS):
+                msg = f"a channel of {size} values"
+                raise ValueError(msg)
+            channels[name] = {key: self._value() for key in CHANNEL_FIELDS}
+        fixed = np.array([at for at in range(self._at) if at not in self._values], np.intp)
+        if channel not in channels:
+            return _Layout(None, None, {}, fixed)
+        return _Layout(voltage, frequency, channels[channel], fixed)
+
+    def _array(self) -> int:
+        return self._head(FIXARRAY, 0x0F)
+
+    def _text(self) -> str:
+        size = self._head(FIXSTR, 0x1F)
+        self._at += size
+        return self._body[self._at - size : self._at].decode()
+
+    def _head(self, kind: int, mask: int) -> int:
+        """Return the size that a short array's or text's first byte carries."""
+        first = self._body[self._at]
+        if first & ~mask != kind:
+            msg = f"type byte {first:#x}"
+            raise ValueError(msg)
+        self._at += 1
+        return first & mask
+
+    def _value(self) -> int | None:
+        """Return where a float's 8 bytes begin, None for nil."""
+        kind: Any = self._body[self._at]
+        self._at += 1
+        if kind == NIL:
+            return None
+        if kind != FLOAT64:
+            msg = f"type byte {kind:#x}"
+            raise ValueError(msg)
+        self._at += 8
+        self._values.update(range(self._at - 8, self._at))
+        return self._at - 8
