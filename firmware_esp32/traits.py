@@ -57,7 +57,7 @@ class Track:
         """
         i_a, p_w, q_var = load
         apparent_va = 0.0 if v is None else v * i_a
-        if v is not None and not v >= DARK_V:
+        if dt_ms <= 0 or (v is not None and not v >= DARK_V):
             return False
         if not (abs(p_w) < MOST and abs(q_var) < MOST and abs(apparent_va) < MOST):
             return False

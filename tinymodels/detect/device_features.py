@@ -46,7 +46,7 @@ class Averages:
         measured = not math.isnan(row.v)
         va = row.v * row.i if measured else 0.0
         plausible = abs(row.p) < MOST and abs(row.q) < MOST and abs(va) < MOST
-        if (measured and row.v < DARK_V) or not plausible:
+        if row.dt_ms <= 0 or (measured and row.v < DARK_V) or not plausible:
             return None
         dt_ms = min(row.dt_ms, LONGEST_MS)
         self.age_ms += dt_ms

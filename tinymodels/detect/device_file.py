@@ -11,8 +11,8 @@ from tinymodels.detect.device_features import NAMES, Floats, Row, featurise
 from tinymodels.detect.device_model import FORMAT, DeviceGaussian
 
 MOST_BYTES = 8192
-DIGITS = 5  # 10 mV, a hundred thousandth of any spread: beyond what a fit knows
-VECTORS = 3  # per channel
+DIGITS = 5  # more than a fit knows
+VECTORS = 2  # per channel
 # A quarter of an hour's rows that reach every branch: import, export, reactive, no voltage.
 _TRACES = (
     (
@@ -67,15 +67,20 @@ def _list(values: Floats) -> list[float]:
 
 def _rounded(gaussian: DeviceGaussian) -> DeviceGaussian:
     """Return a distribution of numbers with as many digits as are written."""
-    numbers = (gaussian.mean, gaussian.scale, gaussian.factor, gaussian.log_eps)
-    mean, scale, factor, log_eps = (np.vectorize(_round)(array) for array in numbers)
+    numbers = (gaussian.scale, gaussian.factor, gaussian.log_eps)
+    scale, factor, log_eps = (np.vectorize(_round)(array) for array in numbers)
+    # To a thousandth of the spread: 230.012 V matters where the spread is 0.3 V.
+    decimals = 3 - np.floor(np.log10(gaussian.scale)).astype(np.int64)
+    mean = np.vectorize(lambda value, places: round(float(value), int(places)))(
+        gaussian.mean, decimals
+    )
     return DeviceGaussian(gaussian.names, mean, scale, factor, log_eps)
 
 
 def _channel(gaussian: DeviceGaussian) -> dict[str, object]:
     return {
         "features": list(gaussian.names),
-        "mean": [_list(row) for row in gaussian.mean],
+        "mean": gaussian.mean.tolist(),
         "scale": [_list(row) for row in gaussian.scale],
         "chol": [_list(row[: k + 1]) for k, row in enumerate(gaussian.factor)],
         "log_eps": _list(gaussian.log_eps),
@@ -83,22 +88,23 @@ def _channel(gaussian: DeviceGaussian) -> dict[str, object]:
 
 
 def _vectors(name: str, gaussian: DeviceGaussian) -> list[dict[str, object]]:
-    """Return self-test vectors: the middle, one far out, one in another class."""
+    """Return self-test vectors: the middle, and one far out in another class."""
     made: list[dict[str, object]] = []
     columns = [NAMES.index(feature) for feature in gaussian.names]
     signs = np.where(np.arange(len(columns)) % 2, -1.0, 1.0)
     for number in range(VECTORS):
         group = number % len(gaussian.mean)
-        shift = signs * number * (1.0 + 0.25 * np.arange(len(columns)))
+        shift = signs * number * (2.0 + 0.5 * np.arange(len(columns)))
         x = np.full((1, len(NAMES)), np.nan)
-        x[0, columns] = _list(gaussian.mean[group] + gaussian.scale[group] * shift)
+        far = gaussian.mean[group] + gaussian.scale[group] * shift
+        x[0, columns] = [float(f"{value:.7g}") for value in far]
         classes = np.asarray([group])
         d2 = gaussian.d2(x, classes)
         made.append(
             {
                 "ch": name,
                 "class": group,
-                "x": _list(x[0, columns]),
+                "x": x[0, columns].tolist(),
                 "d2": _round(float(d2[0])),
                 "log_p": _round(float(gaussian.log_p(d2, classes)[0])),
             }
