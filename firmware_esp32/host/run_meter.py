@@ -15,8 +15,10 @@ FLASH = "/flash"
 
 
 def prepare(path: str) -> simboard.Board:
-    """Return the board that a SIM.json describes, its flash mounted."""
+    """Return the board that a SIM.json describes, its flash mounted, its code in reach."""
     params = simboard.load(path)
+    if params.get("code"):
+        sys.path.insert(0, params["code"])
     flash = params.get("flash")
     if flash:
         params["root"] = FLASH

