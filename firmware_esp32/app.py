@@ -1,0 +1,254 @@
+"""The meter as a whole: what happens at boot, what runs for ever, and who watches whom."""
+
+import asyncio
+import gc
+import time
+
+import model
+import tables
+from bootcount import next_boot
+from bundles import Bundles
+from check import Check
+from clock import FIXED, Clock
+from collector import Collector
+from commands import Commands
+from config import load_config
+from errors import BadBundleError, ConfigError, FlashError
+from keeper import Keeper
+from link import Link
+from log import log
+from power import PowerMeter
+from registers import Registers
+from version import VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import Any
+
+    from hardware import Board
+    from power import Window
+
+ACK_WAIT_S = 10.0  # at boot, for the registers in the retained ack
+MINUTE_MS = 60_000
+RESTART_S = 5.0  # after a side task failed by a defect
+GOODBYE_S = 3.0
+UNPROVISIONED_S = 10
+MOST_FAILURES = 5  # windows in a row, then the board is reset
+
+
+class Meter:
+    """One running meter; `run` ends only to restart the board.
+
+    ConfigError when config.json is missing or wrong.
+    """
+
+    def __init__(self, board: "Board") -> None:
+        self.board = board
+        self.config = config = load_config(board.root)
+        channels = config.channels
+        self.clock = Clock(board)
+        start_ms = getattr(board, "start_unix_ms", None)  # a simulated board may be told
+        if start_ms is not None:
+            self.clock.set(start_ms + board.up_ms(), FIXED)
+        self.boot, self.bootn = next_boot(board.root, board.random32)
+        self.registers = Registers(board.root, channels)
+        self.keeper = Keeper(board.root, channels, self.boot, self.bootn, feed=board.feed)
+        self.power = PowerMeter(board, tables.nominal(channels))
+        self.collector = Collector(self.power, channels)
+        self.link = Link(
+            config,
+            board,
+            self.keeper,
+            self.clock,
+            {"cmd": self._command, "desired": self._desired, "chunk": self._chunk},
+            self._about,
+        )
+        self.check = Check(
+            channels,
+            model.default(config.nominal_v, config.nominal_hz),
+            self.link.send_event,
+            self.clock,
+        )
+        self.bundles = self._bundles()
+        self.commands = self._commands()
+        self._minute_ms = 0
+        self._failures = 0
+
+    def _bundles(self) -> Bundles:
+        """Return the bundles, with the active model and calibration in force."""
+        config = self.config
+        bundles = Bundles(
+            self.board.root,
+            config.meter,
+            {"release": config.release_keys, "site": config.site_keys},
+            request_chunk=self.link.request_chunk,
+            send_event=self.link.send_event,
+            apply={"model": self._use_model, "calibration": self._use_calibration},
+            restart=self.restart,
+            sleep=asyncio.sleep,
+        )
+        for kind, use in (("calibration", self._use_calibration), ("model", self._use_model)):
+            content = bundles.active(kind)
+            if content is None:
+                continue
+            try:
+                use(content)
+            except BadBundleError as error:
+                # It passed its self-test once: a damaged file. The default goes on measuring.
+                log(f"app: the active {kind} cannot be used ({error})")
+                bundles.bad()
+        return bundles
+
+    def _commands(self) -> Commands:
+        commands = Commands(
+            self.config,
+            self.board,
+            self.clock,
+            link=self.link,
+            meter=self.collector,
+            keeper=self.keeper,
+            root=self.board.root,
+            send_result=self.link.send_result,
+        )
+        commands.before_reset = self._save
+        commands.actions.add_report("versions", self.bundles.versions)
+        commands.actions.add_report("busy_us", self._busy_us)
+        return commands
+
+    # -- what other parts ask for --------------------------------------------------------
+
+    def _about(self) -> "dict[str, Any]":
+        versions = self.bundles.versions()
+        return {
+            "fw": VERSION,
+            "model": versions["model"],
+            "cal": versions["calibration"],
+            "boot": self.boot,
+            "bootn": self.bootn,
+        }
+
+    def _busy_us(self) -> int:
+        return self.power.busy_us
+
+    def _use_model(self, content: "bytes | None") -> None:
+        config = self.config
+        if content is None:
+            self.check.model = model.default(config.nominal_v, config.nominal_hz)
+        else:
+            self.check.model = model.load(content)
+
+    def _use_calibration(self, content: "bytes | None") -> None:
+        channels = self.config.channels
+        if content is None:
+            self.power.calibration = tables.nominal(channels)
+        else:
+            self.power.calibration = tables.loads(content, channels)
+
+    async def _command(self, message: "dict[str, Any]", receipt_ms: int) -> None:
+        await self.commands.handle(message, receipt_ms)
+
+    async def _desired(self, message: "dict[str, Any]") -> None:
+        await self.bundles.desired(message)
+
+    async def _chunk(self, message: "dict[str, Any]") -> None:
+        await self.bundles.chunk(message)
+
+    # -- what runs -----------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Measure for ever; everything else runs beside it."""
+        log(f"app: {self.config.meter} {VERSION}, boot {self.bootn}")
+        self.link.send_event({"kind": "boot", "bootn": self.bootn, "fw": VERSION})
+        tasks = [self._guard("link", self.link.run)]
+        ack = await self.link.first_ack(ACK_WAIT_S)
+        if ack is not None and self.registers.raise_to(ack.get("regs")):
+            log("app: registers go on from the gateway's")
+        tasks.append(self._guard("commands", self.commands.run))
+        tasks.append(self._guard("bundles", self.bundles.run))
+        await self._measure()
+        for task in tasks:
+            task.cancel()
+        await self.restart()
+
+    async def _measure(self) -> None:
+        """Measure until something is wrong that only a restart can mend."""
+        while self._failures < MOST_FAILURES and not self.keeper.wants_reboot():
+            try:
+                self._take(await self.power.window())
+                self._failures = 0
+            except Exception as error:  # noqa: BLE001 - measuring goes on after any defect
+                self._failures += 1
+                log(f"app: window failed: {error!r}")
+                self.bundles.bad()
+                await asyncio.sleep(0)
+
+    def _take(self, window: "Window") -> None:
+        """Count, judge and keep one window."""
+        self.collector.window(window)
+        for k, power_w in enumerate(window.p):
+            self.registers.add(k, power_w, window.dt_ms)
+        z = self._judge(window)
+        self.keeper.add(window, self.registers, z)
+        self.board.feed()
+        if window.up_ms - self._minute_ms >= MINUTE_MS:
+            self._minute_ms = window.up_ms
+            self.registers.save()
+            self.keeper.minute(window.up_ms, self.clock.offset_ms)
+        gc.collect()
+
+    def _judge(self, window: "Window") -> "list[float] | None":
+        """Return the check's scores; None, and its model given up, where it fails."""
+        try:
+            z = self.check.window(window)
+        except Exception as error:  # noqa: BLE001 - a bad model must not cost a reading
+            log(f"app: check failed: {error!r}")
+            self.bundles.bad()
+            return None
+        self.bundles.good_window()
+        return z
+
+    def _guard(self, name: str, work: "Callable[[], Awaitable[None]]") -> "asyncio.Task[None]":
+        """Run a side task for ever: what fails in it never stops the measuring."""
+
+        async def forever() -> None:
+            while True:
+                try:
+                    await work()
+                except Exception as error:  # noqa: BLE001 - see above
+                    log(f"app: {name} failed: {error!r}")
+                await asyncio.sleep(RESTART_S)
+
+        return asyncio.create_task(forever())
+
+    # -- how it ends ---------------------------------------------------------------------
+
+    def _save(self) -> None:
+        """Put on flash what a restart would lose."""
+        try:
+            self.registers.save()
+            self.keeper.flush(self.clock.offset_ms)
+        except FlashError as error:
+            log(f"app: not all could be saved ({error})")
+
+    async def restart(self) -> None:
+        """Save, say goodbye and reset the board."""
+        self._save()
+        try:
+            await asyncio.wait_for(self.link.close(), GOODBYE_S)
+        except asyncio.TimeoutError:  # noqa: UP041 - two classes on the board
+            pass
+        self.board.reset()
+
+
+def main(root: str) -> None:
+    """Run the meter whose files lie below `root`; returning means: reset the board."""
+    from board import Board  # noqa: PLC0415 - the one of this machine
+
+    try:
+        clamps = len(load_config(root).channels)
+    except ConfigError as error:
+        log(f"app: {error}")
+        time.sleep(UNPROVISIONED_S)  # leaves the installer's tools a quiet prompt to interrupt
+        return
+    asyncio.run(Meter(Board(clamps)).run())
