@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, Protocol
 
+    from faults import Window
     from gauss import Gaussian
     from model import Model
-    from power import Window
 
     class WallClock(Protocol):
         """What the check asks the clock: Unix time less time since boot, None = never set."""

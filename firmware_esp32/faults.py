@@ -5,9 +5,20 @@ from micropython import const
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
+    from typing import Any, Protocol
 
-    from power import Window
+    class Window(Protocol):
+        """What of a `power.Window` is judged."""
+
+        up_ms: int
+        dt_ms: int
+        v: float | None
+        f: float | None
+        i: list[float]
+        p: list[float]
+        q: list[float]
+        clipped: list[int]
+        frozen: bool
 
     Evidence = dict[str, Any]
 
@@ -36,6 +47,8 @@ SILENT_W = 2.0  # a meter and its gateway alone draw more
 SILENT_VA = 20.0  # noise of a clamp's input, at 240 V
 LOST_W = 200.0  # what must vanish at once for a load's clamp to be suspected
 LOST_SLACK_W = 10.0
+LEAST_CARRIED_W = 100.0
+CARRIED_PART = 0.25
 LOST_PART = 0.05
 
 
@@ -222,14 +235,14 @@ class Faults:
         """Return whether a clamp lost its power within two windows and the grid did not.
 
         What is switched off behind the connection point must show there too. A battery that
-        holds the connection near zero hides it, so the grid must carry most of it.
+        holds the connection near zero hides it, so the grid must carry something too.
         """
         grid = self._grid
         lost_w = clamp.before_w[1]
         if grid is None or abs(lost_w) < LOST_W:
             return False
         was_w, now_w = grid.before_w[1], w.p[grid.at]
-        least_w = 0.8 * abs(lost_w)
+        least_w = max(LEAST_CARRIED_W, CARRIED_PART * abs(lost_w))
         carried = min(abs(was_w), abs(now_w)) >= least_w
         return carried and abs(now_w - was_w) < LOST_SLACK_W + LOST_PART * abs(lost_w)
 

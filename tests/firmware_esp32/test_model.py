@@ -15,13 +15,19 @@ from hypothesis import strategies as st
 from traits import Track
 
 from tests.support.firmware import needs_vm, vm
-from tinymodels.detect.device_features import NAMES, Row, featurise
+from tinymodels.detect.device_features import NAMES, Floats, Row, featurise
 from tinymodels.detect.device_file import pack
 from tinymodels.detect.device_model import DeviceGaussian, classify, hour_classes
 
 CENTRES = {"voltage": 230.0, "frequency": 50.0, "power_factor": 0.8}
 HOURS = hour_classes()
 SUNDAY_NOON_MS = 1_749_384_000_000
+
+
+def unit_rows(rows: Floats) -> Floats:
+    """Return rows of length 1: the factor of a correlation."""
+    scaled: Floats = rows / np.sqrt((rows**2).sum(axis=1, keepdims=True))
+    return scaled
 
 
 def random_gaussian(seed: int, count: int = 6, classes: int = 6) -> DeviceGaussian:
@@ -32,7 +38,7 @@ def random_gaussian(seed: int, count: int = 6, classes: int = 6) -> DeviceGaussi
     scale = 0.4 + wild.random((classes, count))
     spread = wild.standard_normal((count, count)) + wild.uniform(0.7, 3) * np.eye(count)
     factor = np.linalg.cholesky(spread @ spread.T + 0.05 * np.eye(count))
-    factor /= np.sqrt((factor**2).sum(axis=1, keepdims=True))
+    factor = unit_rows(factor)
     made = DeviceGaussian(names, mean, scale, factor, np.zeros(classes))
     return made._replace(log_eps=made.peak() - wild.uniform(13, 200))
 
@@ -207,13 +213,14 @@ JSON = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.t
 
 
 @given(st.binary(max_size=200) | JSON.map(as_bytes))
+@settings(max_examples=50)
 def test_any_other_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(BadBundleError):
         model.load(data)
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_any_value_replaced_loads_or_is_refused(data: st.DataObject) -> None:
     """No damage that survives JSON makes `load` raise anything else, or accept no numbers."""
     made = body()
@@ -292,3 +299,25 @@ def test_the_vm_finds_the_same(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, wide.log_p(expected, groups), rtol=slack, atol=slack * 100)
     assert {r[2] for r in rows} <= set(wide.names)
     assert "format" in said[20]
+
+
+@given(st.integers(0, 2**32), st.floats(0, 40))
+@settings(max_examples=100, deadline=None)
+def test_float32_stays_within_the_self_tests_slack(seed: int, far: float) -> None:
+    """An ESP32 computes with float32 throughout: no good bundle may fail its self-test there."""
+    wide = random_gaussian(seed)
+    if not acceptable(wide):
+        return
+    narrow = DeviceGaussian(
+        wide.names,
+        *(part.astype(np.float32) for part in wide[1:]),
+    )
+    wild = np.random.default_rng(seed)
+    x = np.full((1, len(NAMES)), np.nan)
+    columns = [NAMES.index(name) for name in wide.names]
+    x[0, columns] = wide.mean[1] + far * wide.scale[1] * wild.standard_normal(6)
+    group = np.array([1])
+    exact = float(wide.d2(x, group)[0])
+    rounded = narrow.d2(x.astype(np.float32), group)  # type: ignore[arg-type]
+    assert rounded.dtype == np.float32
+    assert abs(float(rounded[0]) - exact) <= model.TEST_SLACK * (1 + exact)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.domain.errors import BadInputError
-from tinymodels.detect.device_features import NAMES, Row, featurise
+from tinymodels.detect.device_features import NAMES, Floats, Row, featurise
 from tinymodels.detect.device_file import MOST_BYTES, pack
 from tinymodels.detect.device_model import (
     LEAST_LIMIT,
@@ -90,6 +90,12 @@ def test_unknown_features_never_add_distance(seed: int, unknown: set[int]) -> No
     assert math.isfinite(part)
 
 
+def unit_rows(rows: Floats) -> Floats:
+    """Return rows of length 1: the factor of a correlation."""
+    scaled: Floats = rows / np.sqrt((rows**2).sum(axis=1, keepdims=True))
+    return scaled
+
+
 def some_gaussian(wild: np.random.Generator, count: int, classes: int = 1) -> DeviceGaussian:
     """Return a random distribution within a meter's ranges."""
     names = tuple(wild.permutation(NAMES)[:count].tolist())
@@ -98,7 +104,7 @@ def some_gaussian(wild: np.random.Generator, count: int, classes: int = 1) -> De
     scale = 0.35 + wild.random((classes, count))
     rows = wild.standard_normal((count, count)) + 2 * np.eye(count)
     factor = np.linalg.cholesky(rows @ rows.T)
-    factor /= np.sqrt((factor**2).sum(axis=1, keepdims=True))
+    factor = unit_rows(factor)
     model = DeviceGaussian(names, mean, scale, factor, np.zeros(classes))
     return model._replace(log_eps=model.peak() - wild.uniform(10, 40))
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-
 from check import Check
 from model import default
+
 from simulation.home import Home
 
 DAY_MS = 86_400_000
