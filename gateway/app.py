@@ -28,6 +28,7 @@ from gateway.adapters.store.quarantine import open_or_replace
 from gateway.adapters.store.retention import SqlRetentionStore
 from gateway.adapters.store.views import SqlViews
 from gateway.domain.errors import AlreadyRunningError
+from gateway.pipeline.alert_book import Change
 from gateway.services.accounts import Accounts
 from gateway.services.alert_desk import Listener
 from gateway.services.batches import Batch
@@ -40,6 +41,8 @@ from gateway.services.operations import Operations
 from gateway.services.placing import Placing
 from gateway.services.planner import PlanRules
 from gateway.services.retention import Retention
+from gateway.services.stream import Hub
+from gateway.services.stream_feed import StreamFeed
 from gateway.services.views import RuntimeView
 from gateway.services.watching import Watching
 from gateway.settings import Settings
@@ -144,18 +147,19 @@ def _stages(parts: Parts) -> list[Stage]:
         Stage("watchdog", systemd.watchdog),
     ]
     if settings.web.enabled:
-        stages.insert(0, _web_stage(parts))
+        stages[:0] = _web_stages(parts)
     return stages
 
 
-def _web_stage(parts: Parts) -> Stage:
+def _web_stages(parts: Parts) -> list[Stage]:
     # Imported here: a gateway without web does not pay for it.
     from gateway.adapters.metrics import registry_of  # noqa: PLC0415
     from gateway.web.app import create_app  # noqa: PLC0415
     from gateway.web.deps import WebDeps  # noqa: PLC0415
     from gateway.web.server import WebServer  # noqa: PLC0415
+    from gateway.web.stream import JsonShapes  # noqa: PLC0415
 
-    web = parts.settings.web
+    web, zone = parts.settings.web, parts.settings.site.zone
     views = SqlViews(
         parts.database,
         max_bytes=parts.settings.storage.max_bytes,
@@ -163,19 +167,34 @@ def _web_stage(parts: Parts) -> Stage:
         unjudged=lambda: max(0, parts.intake.ledger.next_row - 1 - parts.deriver.row),
     )
     registry = registry_of(parts.intake, parts.deriver, parts.board, parts.clock.trusted)
-    zone = parts.settings.site.zone
     history = SqlHistory(parts.database, zone)
+    hub = Hub()
+    feed = StreamFeed(hub, views, parts.deriver.latest, JsonShapes())
+    _also_tell(parts.deriver, feed)
     deps = WebDeps(
-        parts.accounts, views, history, parts.operations, parts.runtime, parts.unready, registry,
-        bound_host=web.host, zone=zone,
+        parts.accounts, views, history, hub, feed, parts.operations, parts.runtime,
+        parts.unready, registry, bound_host=web.host, zone=zone,
     )  # fmt: skip
     server = WebServer(create_app(deps), web.host, web.port)
 
     async def stop() -> None:
+        hub.close()
         await server.stop()
         history.close()
 
-    return Stage("web", server.run, stop)
+    return [Stage("web", server.run, stop), Stage("stream", feed.run)]
+
+
+def _also_tell(deriver: Deriver, feed: StreamFeed) -> None:
+    """Have the stream told of alerts too."""
+    other = deriver.desk.listener
+
+    def tell(change: Change) -> None:
+        feed.alert_changed(change.alert.id)
+        if other is not None:
+            other(change)
+
+    deriver.desk.listener = tell
 
 
 async def _open_database(path: Path) -> tuple[Database, str]:

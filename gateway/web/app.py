@@ -11,7 +11,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 import gateway
 from gateway.domain.errors import GatewayError
-from gateway.web import alerts, auth, history, meters, probes
+from gateway.web import alerts, auth, history, meters, probes, stream
 from gateway.web.bodies import BodyLimit
 from gateway.web.deps import API, COOKIE, WebDeps
 from gateway.web.gate import OPEN_PATHS, Gate
@@ -43,7 +43,7 @@ def create_app(deps: WebDeps) -> FastAPI:
     app.state.deps = deps
     app.include_router(probes.root)
     api = APIRouter(prefix=API)
-    for part in (auth, probes, meters, history, alerts):
+    for part in (auth, probes, meters, history, alerts, stream):
         api.include_router(part.router)
     app.include_router(api)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # FastAPI's way to extend it

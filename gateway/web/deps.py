@@ -1,6 +1,6 @@
 """What the web needs from the rest of the gateway, handed in by whoever builds the app."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Protocol
 from zoneinfo import ZoneInfo
@@ -11,11 +11,14 @@ from prometheus_client import CollectorRegistry
 from gateway.services.accounts import Accounts, Caller, wall_ms
 from gateway.services.energy import EnergyStore
 from gateway.services.series import SeriesStore
+from gateway.services.stream import Hub
+from gateway.services.stream_feed import StreamFeed
 from gateway.services.views import Operations, RuntimeView, Views
 
 UTC = ZoneInfo("UTC")
 COOKIE = "wattwarden_session"
 API = "/api/v1"
+Check = Callable[[], Awaitable[Caller | None]]
 
 
 class History(SeriesStore, EnergyStore, Protocol):
@@ -34,6 +37,8 @@ class WebDeps:
     accounts: Accounts
     views: Views
     history: History
+    hub: Hub
+    feed: StreamFeed
     operations: Operations
     runtime: Callable[[], RuntimeView]
     unready: Callable[[], Mapping[str, str]]
@@ -60,6 +65,13 @@ async def _token(request: Request) -> str:
     return token
 
 
+async def _check(request: Request) -> Check:
+    """Return what tells who calls, once more, for answers that last."""
+    check: Check = request.state.check
+    return check
+
+
 Deps = Annotated[WebDeps, Depends(_deps)]
 LoggedIn = Annotated[Caller, Depends(_caller)]
 Token = Annotated[str, Depends(_token)]
+LoginCheck = Annotated[Check, Depends(_check)]

@@ -1,5 +1,7 @@
 """Nothing answers without a login unless named here; viewers change nothing."""
 
+from functools import partial
+
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -39,7 +41,10 @@ class Gate:
             refusal = problem(403, "viewers may look but change nothing")
             await refusal(scope, receive, send)
             return
-        scope["state"] = {**scope.get("state", {}), "caller": caller, "token": token}
+        check = partial(self._accounts.caller, token)
+        scope["state"] = {
+            **scope.get("state", {}), "caller": caller, "token": token, "check": check,
+        }  # fmt: skip
         await self._app(scope, receive, send)
 
 

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateway.domain.alerts import AlertKind, AlertState, Severity
 from gateway.domain.meters import Role
+from gateway.domain.readings import Stored
 from gateway.services.accounts import Caller, UserRole
 from gateway.services.views import (
     LONGEST_CURSOR,
@@ -326,17 +327,15 @@ class Alive(BaseModel):
 
 
 def _last(view: MeterView) -> LastReading | None:
-    last = view.last
-    if last is None:
-        return None
-    return LastReading(
-        t=last.at_ms,
-        dt=last.dt_ms,
-        v=last.v,
-        f=last.f,
-        ch={
-            name: ValuesOut(i=c.i, p=c.p, q=c.q, v=c.v, wh_in=c.wh_in, wh_out=c.wh_out)
-            for name, c in last.ch.items()
-        },
-        flags=list(last.flags),
-    )
+    return None if view.last is None else LastReading.model_validate(values_of(view.last))
+
+
+def values_of(reading: Stored) -> dict[str, object]:
+    """Return what people see of a reading."""
+    channels = {
+        name: {"i": c.i, "p": c.p, "q": c.q, "v": c.v, "wh_in": c.wh_in, "wh_out": c.wh_out}
+        for name, c in reading.ch.items()
+    }
+    head: dict[str, object] = {"t": reading.at_ms, "dt": reading.dt_ms}
+    tail: dict[str, object] = {"ch": channels, "flags": list(reading.flags)}
+    return {**head, "v": reading.v, "f": reading.f, **tail}

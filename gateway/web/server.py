@@ -22,6 +22,7 @@ MOST_CONNECTIONS = 100
 KEEP_ALIVE_S = 15
 GRACE_S = 1
 LAST_WAIT_S = 3.0
+STUCK_MS = 30_000
 # The address may come with the network, and the port be freed: worth another try.
 PASSING = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.ENETDOWN, errno.EMFILE)
 
@@ -184,6 +185,8 @@ def _listen(host: str, port: int) -> socket.socket:
     # Connections inherit it; asyncio sets it only on sockets made with an explicit protocol.
     # Without it every answer waits some 40 ms for the client's delayed acknowledgement.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # A peer that takes nothing is dropped by the kernel (tcp(7)); a stream may write for days.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STUCK_MS)
     return listening
 
 

@@ -20,10 +20,13 @@ from gateway.services.accounts import Accounts
 from gateway.services.energy import Energy, EnergyQuery, Interval, Used, boundaries
 from gateway.services.lockout import Lockout
 from gateway.services.series import Column, GapSpan, Series, SeriesQuery, check
+from gateway.services.stream import Hub
+from gateway.services.stream_feed import StreamFeed
 from gateway.services.views import AlertView, MeterView, RuntimeView
 from gateway.supervise import Health
 from gateway.web.app import create_app
 from gateway.web.deps import UTC, History, WebDeps
+from gateway.web.stream import JsonShapes
 
 T = TypeVar("T")
 PASSWORD = "correct horse battery staple"
@@ -135,6 +138,9 @@ class Rig:
             meters={"kitchen": meter_view()}, alerts={"a1": alert_view()}, dead_letters={"json": 2}
         )
         self.history: History = FakeHistory()
+        self.latest: dict[str, Stored] = {}
+        self.hub = Hub()
+        self.feed = StreamFeed(self.hub, self.views, self.latest, JsonShapes())
         self.operations = FakeOperations(self.views)
         self.registry = CollectorRegistry()
         Counter("wattwarden_readings", "Readings.", registry=self.registry).inc(3)
@@ -146,6 +152,8 @@ class Rig:
             accounts=self.accounts,
             views=self.views,
             history=self.history,
+            hub=self.hub,
+            feed=self.feed,
             operations=self.operations,
             runtime=lambda: RuntimeView("1.0", 12.5, health, 4, clock_trusted=True),
             unready=lambda: self.unready,
