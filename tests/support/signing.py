@@ -20,12 +20,9 @@ class Signer:
         return self._private.sign(message)
 
     def announce(
-        self, kind: str, version: int, content: bytes, *, meter: str = "*", **changes: object
+        self, kind: str, version: int, content: bytes, *, meter: str = "*"
     ) -> dict[str, Any]:
-        """Return the entry of `desired` for a bundle, as the contract writes it.
-
-        `changes` replace fields after signing: what a forger would do.
-        """
+        """Return the entry of `desired` for a bundle, as the contract writes it."""
         entry: dict[str, Any] = {
             "kind": kind,
             "version": version,
@@ -34,4 +31,4 @@ class Signer:
         }
         signed = json.dumps({**entry, "meter": meter}, sort_keys=True, separators=(",", ":"))
         entry["sig"] = base64.b64encode(self.sign(signed.encode())).decode()
-        return {**entry, **changes}
+        return entry
