@@ -3,20 +3,22 @@
 import asyncio
 import json
 
-from backoff import Backoff
+from backoff import LEAST_MS, Backoff
 from clock import ACK
-from errors import LinkError
+from errors import BadRecordError, LinkError
 from finder import Finder
 from inbox import Inbox
 from log import log
-from mqtt import LARGEST_INBOUND, Client, RefusedError
-from net import tls_context
-from outbox import Outbox
+from mqtt import LARGEST_INBOUND, Client
+from net import RefusedError, tls_context
+from outbox import MOST_EVENTS, MOST_RESULTS, Queue, event_text
 from ticks import ticks_diff, ticks_ms
 from timekeeping import keep_time
+from wire import dropped_text, read_ack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ssl import SSLContext
     from typing import Any
 
     from clock import Clock
@@ -28,7 +30,7 @@ KEEPALIVE_S = 30
 STABLE_MS = 30_000  # a connection that lived so long was a good one
 IDLE_MS = 100
 SETTLED_MS = 3_000  # a retained ack comes at once after subscribing
-JOIN_AGAIN_AFTER = 4  # failed tries until the Wi-Fi is joined anew
+INBOUND = {"ack": "ack", "cmd": "cmd", "desired": "desired", "bundle/chunk": "chunk"}
 
 
 class Link:
@@ -40,7 +42,7 @@ class Link:
     fw, model, cal, boot, bootn.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts it joins
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts it joins
         self,
         config: "Config",
         board: "LinkBoard",
@@ -51,20 +53,24 @@ class Link:
     ) -> None:
         self.connected_since_ms: int | None = None  # up, of the present connection
         self.acked = False  # the gateway itself has answered on this connection
-        self.outbox = Outbox()
-        self.inbox = Inbox(handlers)
+        self.events = Queue(MOST_EVENTS)
+        self.results = Queue(MOST_RESULTS)
+        self.bad_messages = 0
+        self.inbox = Inbox(handlers, self._handler_failed)
         self._config = config
         self._board = board
         self._keeper = keeper
         self._clock = clock
         self._about = about
         self._finder = Finder(config, board)
+        self._backoff = Backoff(board.random32)
         self._client: Client | None = None
         self._ack: dict[str, Any] | None = None
         self._again = asyncio.Event()
         self._buffer = bytearray(LARGEST_INBOUND)
-        self._tls: Any = None
+        self._tls: SSLContext | None = None
         self._prefix = f"ww/v1/{config.meter}/"
+        self._ready_tick: int | None = None  # since when this connection is subscribed
         self._state_tick: int | None = None
 
     # -- for the other parts of the meter ---------------------------------------------
@@ -72,15 +78,16 @@ class Link:
     def send_event(self, event: "dict[str, Any]") -> None:
         """Queue an event; `boot`, `up` and (when it is sent) `t` are filled in if absent.
 
-        Bounded: the oldest is dropped and counted in `outbox.dropped`.
+        Bounded: the oldest is dropped and counted in `events.dropped`.
         """
         event.setdefault("boot", self._about()["boot"])
+        event.setdefault("seq", 0)
         event.setdefault("up", self._board.up_ms())
-        self.outbox.event(event)
+        self.events.put(event)
 
     def send_result(self, result: "dict[str, Any]") -> None:
         """Queue a command's result `{"id","ok","error","data"}`; bounded like events."""
-        self.outbox.result(result)
+        self.results.put(result)
 
     async def request_chunk(self, kind: str, version: int, offset: int, length: int) -> None:
         """Ask for a piece of a bundle; LinkError when there is no connection."""
@@ -95,8 +102,8 @@ class Link:
         """Wait for the gateway's (retained) ack; None when there is none within the time."""
         started = ticks_ms()
         while self._ack is None and ticks_diff(ticks_ms(), started) < timeout_s * 1000:
-            since = self.connected_since_ms
-            if since is not None and self._board.up_ms() - since > SETTLED_MS:
+            since = self._ready_tick
+            if since is not None and ticks_diff(ticks_ms(), since) > SETTLED_MS:
                 return None  # a gateway that never heard of this meter
             await asyncio.sleep(IDLE_MS / 1000)
         return self._ack
@@ -108,9 +115,12 @@ class Link:
         it those of the configuration. Success shows in `acked`.
         """
         self._finder.use(network)
-        self.connected_since_ms = None
-        self.acked = False
+        self._backoff.worked()
+        self._offline()
         self._again.set()
+        if self._client is not None:
+            self._client.abort("connecting anew")
+        await asyncio.sleep(0)
 
     async def close(self) -> None:
         """Say goodbye (`online` false) before a wanted reboot; never raises LinkError."""
@@ -122,3 +132,187 @@ class Link:
             await client.close()
         except LinkError as error:
             log(f"link: no goodbye ({error})")
+
+    # -- for ever -----------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Keep the connection, the clock and the handlers going; returns only when cancelled."""
+        tasks = [asyncio.create_task(self.inbox.run(kind)) for kind in self.inbox.kinds()]
+        if self._config.ntp is not None:
+            keeping = keep_time(self._config.ntp, self._clock, self._board)
+            tasks.append(asyncio.create_task(keeping))
+        try:
+            while True:
+                slow = await self._try_once()
+                await self._pause(self._backoff.pause_ms(slow))
+        finally:
+            for task in tasks:
+                task.cancel()
+            if self._client is not None:
+                self._client.abort()
+
+    async def _try_once(self) -> bool:
+        """Connect and stay connected as long as it lasts; tell whether to retry slowly."""
+        slow = False
+        try:
+            await self._finder.join()
+            await self._connect()
+        except RefusedError as error:
+            log(f"link: {error}")
+            slow = True
+        except LinkError as error:
+            log(f"link: {error}")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next try is a new chance
+            log(f"link: defect {error!r}")
+        since = self._ready_tick
+        if since is not None and ticks_diff(ticks_ms(), since) > STABLE_MS:
+            self._backoff.worked()
+        if since is None:
+            self._finder.failed()
+        self._offline()
+        self._client = None
+        return slow
+
+    async def _connect(self) -> None:
+        config = self._config
+        address, port, name = await self._finder.gateway()
+        if config.mqtt_ca is not None and self._tls is None:
+            self._tls = tls_context(config.mqtt_ca)
+        client = Client(
+            address,
+            port,
+            client_id=config.meter,
+            user=config.mqtt_user,
+            password=config.mqtt_password,
+            keepalive_s=KEEPALIVE_S,
+            will_topic=self._prefix + "state",
+            will_payload='{"online":false}',
+            ssl=self._tls,
+            server_hostname=name,
+            on_message=self._message,
+            buffer=self._buffer,
+        )
+        self._client = client
+        await client.connect()
+        sending = asyncio.create_task(self._send_for_ever(client))
+        try:
+            await client.run()
+        finally:
+            sending.cancel()
+
+    async def _pause(self, pause_ms: int) -> None:
+        started = ticks_ms()
+        while ticks_diff(ticks_ms(), started) < pause_ms:
+            if self._again.is_set():
+                pause_ms = min(pause_ms, LEAST_MS)
+            await asyncio.sleep(IDLE_MS / 1000)
+        self._again.clear()
+
+    def _offline(self) -> None:
+        self.connected_since_ms = None
+        self.acked = False
+        self._ready_tick = None
+
+    # -- outbound -----------------------------------------------------------------------
+
+    async def _send_for_ever(self, client: Client) -> None:
+        try:
+            await client.subscribe([self._prefix + topic for topic in INBOUND])
+            self._keeper.connected()
+            self._finder.worked()
+            self._state_tick = None
+            self.connected_since_ms = self._board.up_ms()
+            self._ready_tick = ticks_ms()
+            log("link: connected")
+            while True:
+                if not await self._send_next(client):
+                    await asyncio.sleep(IDLE_MS / 1000)
+        except LinkError as error:
+            client.abort_with(error)
+        except Exception as error:  # noqa: BLE001 - a defect costs the connection, no more
+            log(f"link: defect in sending {error!r}")
+            client.abort(f"defect in sending: {error!r}")
+
+    async def _send_next(self, client: Client) -> bool:
+        """Send at most one of each kind, so that none starves another; False = nothing due."""
+        sent = await self._send_state(client)
+        result = self.results.first()
+        if result is not None:
+            await client.publish(self._prefix + "result", json.dumps(result))
+            self.results.done(result)
+            sent = True
+        event = self.events.first()
+        if event is not None:
+            text = event_text(event, self._clock.offset_ms)
+            await client.publish(self._prefix + "events", text)
+            self.events.done(event)
+            sent = True
+        sent = await self._send_dropped(client) or sent
+        item = self._keeper.take(self._board.up_ms(), self._clock.offset_ms)
+        if item is not None:
+            await client.publish(self._prefix + "readings", item[0])
+            sent = True
+        return sent
+
+    async def _send_state(self, client: Client) -> bool:
+        last = self._state_tick
+        if last is not None and ticks_diff(ticks_ms(), last) < STATE_EVERY_MS:
+            return False
+        self._state_tick = ticks_ms()
+        state: dict[str, Any] = {"online": True}
+        state.update(self._about())
+        state["rssi"] = self._board.rssi()
+        state["heap"] = self._board.free_heap()
+        state["backlog"] = self._keeper.backlog()
+        state["have"] = self._keeper.have()
+        # Last, so that receive time less `up` is as small as it can be (rule T).
+        state["up"] = self._board.up_ms()
+        state["t"] = self._clock.now_ms()
+        await client.publish(self._prefix + "state", json.dumps(state), 1, True)
+        return True
+
+    async def _send_dropped(self, client: Client) -> bool:
+        ranges = self._keeper.dropped()
+        if not ranges:
+            return False
+        ok = False
+        try:
+            for boot, first, last in ranges:
+                up_ms = self._board.up_ms()
+                text = dropped_text(boot, first, last, last, up_ms, self._clock.offset_ms)
+                await client.publish(self._prefix + "events", text)
+            ok = True
+        finally:
+            self._keeper.reported(ok)
+        return True
+
+    # -- inbound ------------------------------------------------------------------------
+
+    def _message(self, topic: str, payload: memoryview, retained: bool) -> None:
+        kind = INBOUND.get(topic[len(self._prefix) :])
+        if kind is None:
+            return
+        try:
+            message = read_ack(bytes(payload)) if kind == "ack" else json.loads(bytes(payload))
+        except (ValueError, RuntimeError, BadRecordError):  # RuntimeError: nested too deeply
+            message = None
+        if not isinstance(message, dict):
+            self.bad_messages += 1
+            log(f"link: {kind} is no JSON object")
+        elif kind == "ack":
+            self._take_ack(message, retained)
+        else:
+            self.inbox.put(kind, message, self._board.up_ms())
+
+    def _take_ack(self, ack: "dict[str, Any]", retained: bool) -> None:
+        self._ack = ack
+        if not retained:
+            self.acked = True
+            now = ack.get("now")
+            # A retained ack's `now` is as old as the ack.
+            if isinstance(now, int) and not isinstance(now, bool):
+                self._clock.set(now, ACK)
+        self._keeper.covered(ack)
+
+    def _handler_failed(self, kind: str, text: str) -> None:
+        self.send_event({"kind": "defect", "part": kind, "detail": text[:120]})

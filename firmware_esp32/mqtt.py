@@ -128,6 +128,10 @@ class Client:
         """Hang up without a word; whoever waits gets a LinkError."""
         self._fail(LinkError(reason))
 
+    def abort_with(self, error: LinkError) -> None:
+        """Hang up; `run` raises this error."""
+        self._fail(error)
+
     # -- connection ---------------------------------------------------------------------
 
     async def _greet(self, stream: Stream) -> None:
@@ -243,8 +247,9 @@ class Client:
     async def _read_for_ever(self) -> None:
         stream = self._open_stream()
         while True:
-            first = (await stream.read(1))[0]
-            length = await self._length(stream)
+            await stream.read_into(self._buffer[:2])  # no packet is shorter
+            first = self._buffer[0]
+            length = await self._length(stream, self._buffer[1])
             self._heard = ticks_ms()
             if first & 0xF0 == packets.PUBLISH:
                 await self._message(stream, first, length)
@@ -255,14 +260,14 @@ class Client:
             else:
                 packets.malformed(f"type {first:#x}, length {length}")
 
-    async def _length(self, stream: Stream) -> int:
-        length = 0
-        for k in range(packets.LENGTH_BYTES):
-            digit = (await stream.read(1))[0]
-            length |= (digit & 0x7F) << 7 * k
+    async def _length(self, stream: Stream, digit: int) -> int:
+        length = digit & 0x7F
+        for k in range(1, packets.LENGTH_BYTES):
             if digit < 0x80:  # noqa: PLR2004 - the continuation bit
                 break
-        else:
+            digit = (await stream.read(1))[0]
+            length |= (digit & 0x7F) << 7 * k
+        if digit & 0x80:
             packets.malformed("length")
         return length
 

@@ -20,6 +20,9 @@ CONNECT_S = 15.0  # TCP and the TLS handshake each
 SEND_S = 15.0  # 6 kB pass in 1 s at 64 kbit/s
 POLL_S = 0.02
 PIECE = 512  # bytes read at once, so that a big message needs no big allocation
+# The same numbers on Linux and lwIP; not every port names them.
+IPPROTO_TCP = 6
+TCP_NODELAY = 1
 MICROPYTHON = sys.implementation.name == "micropython"
 # What mbedtls and OpenSSL call a certificate that does not fit.
 DISTRUST = ("certificate", "CERT_VERIFY", "Hostname mismatch")
@@ -142,6 +145,7 @@ async def _open_board(address: str, port: int, tls: "SSLContext | None", name: s
             if error.errno != errno.EINPROGRESS:
                 raise
         await _writable(plain)
+        _no_delay(plain)
         if tls is not None:
             context: Any = tls  # MicroPython's takes the handshake's argument here
             plain = context.wrap_socket(plain, server_hostname=name, do_handshake_on_connect=False)
@@ -151,6 +155,14 @@ async def _open_board(address: str, port: int, tls: "SSLContext | None", name: s
         plain.close()
         raise
     return Stream(stream, stream)
+
+
+def _no_delay(plain: socket.socket) -> None:
+    # Else each message's second part waits 40 ms for the ACK of its first.
+    try:
+        plain.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+    except OSError:
+        pass
 
 
 async def _writable(plain: socket.socket) -> None:
