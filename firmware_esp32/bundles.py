@@ -79,8 +79,9 @@ class Bundles:
         self._good = 0
         self._trial_since = ticks_ms()
         self._restart_due = False
-        for slots in self._slots.values():
+        for kind, slots in self._slots.items():
             slots.settle()
+            self._installer.fetcher.drop_held(kind, slots.state["hashes"])
 
     # -- for the rest of the meter -----------------------------------------------------
 
@@ -255,12 +256,12 @@ class Bundles:
     def _refuse(self, kind: str, entry: "Entry", error: BadBundleError) -> None:
         """Remember a refusal and tell of it; what may heal is tried with the next `desired`."""
         self._resting.add(mark(entry))
+        self._installer.fetcher.drop(entry)
         if error.reason not in MAY_HEAL:
             try:
                 self._slots[kind].refuse(mark(entry), error.reason)
             except FlashError as full:
                 log(f"bundles: cannot save a refusal ({full})")
-        self._installer.fetcher.drop(entry)
         self._tell(kind, entry["version"], error.reason, str(error))
 
     def _report_falls(self) -> None:

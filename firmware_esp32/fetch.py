@@ -22,6 +22,7 @@ _ANSWER_S = 10.0
 _POLL_S = 0.05
 _ASKS = 3  # for one piece, before another bundle gets its turn
 _PIECE = 1024
+_HASH_DIGITS = 16  # of the hash, in a part's name
 
 
 class Fetcher:
@@ -39,7 +40,7 @@ class Fetcher:
 
     def path(self, entry: "Entry") -> str:
         """Return where the bundle is collected."""
-        return f"{self._root}/{entry['kind']}_{entry['sha256'][:16]}.part"
+        return f"{self._root}/{entry['kind']}_{entry['sha256'][:_HASH_DIGITS]}.part"
 
     def drop(self, entry: "Entry") -> None:
         """Remove what was collected of a bundle."""
@@ -50,13 +51,27 @@ class Fetcher:
         except OSError:
             pass  # nothing was collected
 
-    def drop_others(self, kind: str, entry: "Entry | None") -> None:
-        """Remove what was collected of bundles of this kind that nobody wants any more."""
-        keep = self.path(entry) if entry else ""
-        for name in os.listdir(self._root or "/"):
-            path = f"{self._root}/{name}"
-            if name.startswith(kind + "_") and name.endswith(".part") and path != keep:
+    def drop_others(self, kind: str, entry: "Entry") -> None:
+        """Remove what was collected of other bundles of this kind: nobody wants them now."""
+        keep = self.path(entry)
+        for path in self._parts(kind):
+            if path != keep:
                 os.remove(path)
+
+    def drop_held(self, kind: str, hashes: "list[str]") -> None:
+        """Remove what was collected of bundles that are in a slot since: the power had gone."""
+        for path in self._parts(kind):
+            for sha256 in hashes:
+                if sha256 and sha256[:_HASH_DIGITS] in path:
+                    os.remove(path)
+
+    def _parts(self, kind: str) -> "list[str]":
+        names = os.listdir(self._root or "/")
+        return [
+            f"{self._root}/{name}"
+            for name in names
+            if name.startswith(kind + "_") and name.endswith(".part")
+        ]
 
     def answered(self, message: "dict[str, Any]") -> None:
         """Take a `bundle/chunk` message; what was not asked for is ignored."""
