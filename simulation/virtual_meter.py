@@ -9,17 +9,18 @@ from typing import IO
 
 from simulation.firmware_files import Launch, run_meter
 
-RESET_STATUS = 3  # run_meter ends with it when the firmware resets its board
+RESET_STATUS = 3  # run_meter ends with it when the firmware, or its loader, resets the board
 _LOG_BYTES = 256 * 1024  # of one file; the one before is kept as .1
 _STOP_S = 3.0
-_LEAST_S, _MOST_S = 0.5, 10.0  # between a crash and the next start
+_LEAST_S, _MOST_S = 0.1, 10.0  # what a start waits, twice as long after each short life
+_SHORT_S = 5.0
 
 
 class VirtualMeter:
-    """A meter's process. A reset starts it again at once, a crash after a while.
+    """A meter's process, started again when its board resets.
 
     What ends by SIGKILL (ours, or a power cut of its flash) stays down until `start`.
-    `boots` counts starts; `crashes` holds the status of each end nobody asked for.
+    `boots` counts starts; `crashes` holds the status of each end that was no reset.
     A meter that loses its supply ends by itself, so none outlives this process.
     """
 
@@ -129,9 +130,10 @@ class VirtualMeter:
                 return
             if status != RESET_STATUS:
                 self.crashes.append(status)
-                pause_s = _LEAST_S if time.monotonic() - began_s > _MOST_S else pause_s * 2
-                if self._down.wait(min(pause_s, _MOST_S)):
-                    return
+            short = time.monotonic() - began_s < _SHORT_S
+            pause_s = min(pause_s * 2, _MOST_S) if short else _LEAST_S
+            if self._down.wait(pause_s):
+                return
             if not self._spawn():
                 return
 

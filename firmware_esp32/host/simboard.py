@@ -19,18 +19,24 @@ if TYPE_CHECKING:
 MOST_FRAMES = 500
 CODES = 4096
 RESET_STATUS = 3  # whoever started this process starts it again
+LOST_STATUS = 4
+GONE = "the connection is closed"
 BURST, RELAY, IDENTIFY = 0, 1, 2
 REQUEST = "<BHQ"  # what, its argument (frames, or 0/1), µs since boot
 IPPROTO_TCP, TCP_NODELAY = 6, 1  # the VM's socket module has no names for them
 
 
-class SupplyError(Exception):
-    """The supply refused this meter or has gone; the meter cannot go on without."""
-
-
 def say(what: str) -> None:
     """Leave a line in the log of whoever started this process."""
     sys.stdout.write(what + "\n")
+
+
+class SupplyError(SystemExit):
+    """The supply refused this meter or has gone: its process ends, whatever it was doing."""
+
+    def __init__(self, reason: str) -> None:
+        say("supply: " + reason)
+        super().__init__(LOST_STATUS)
 
 
 def load(path: str) -> "dict[str, Any]":
@@ -68,7 +74,11 @@ class Board:
     def _connect(self, supply: "dict[str, Any]") -> None:
         address = socket.getaddrinfo(supply["host"], supply["port"])[0][-1]
         self._socket = socket.socket()
-        self._socket.connect(address)
+        try:
+            self._socket.connect(address)
+        except OSError as error:
+            msg = f"nobody at {supply['host']}:{supply['port']}"
+            raise SupplyError(msg) from error
         self._socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         self._stream: Any = self._socket.makefile("rb")
         hello = {
@@ -86,13 +96,19 @@ class Board:
 
     def _fill(self, items: "array[int]", count: int, item_bytes: int) -> None:
         """Read items; both interpreters' readinto goes on until all is there."""
-        if self._stream.readinto(memoryview(items)[:count]) != count * item_bytes:
-            msg = "the supply closed the connection"
-            raise SupplyError(msg)
+        try:
+            got = self._stream.readinto(memoryview(items)[:count])
+        except OSError as error:
+            raise SupplyError(GONE) from error
+        if got != count * item_bytes:
+            raise SupplyError(GONE)
 
     def _tell(self, what: int, argument: int, start_us: int = 0) -> None:
         struct.pack_into(REQUEST, self._request, 0, what, argument, start_us)
-        self._socket.sendall(self._request)
+        try:
+            self._socket.sendall(self._request)
+        except OSError as error:
+            raise SupplyError(GONE) from error
 
     def open(self, frames: int) -> None:
         """Fetch the codes of the next burst. SupplyError when the supply has gone."""

@@ -61,7 +61,7 @@ def run(runner: Runner, sim: Path, app: str) -> subprocess.CompletedProcess[str]
 
 def answer(done: subprocess.CompletedProcess[str]) -> Any:  # noqa: ANN401 - JSON
     """Return the JSON in the last line it printed."""
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 3, done.stdout + done.stderr  # returning is a reset
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -77,15 +77,16 @@ async def run(board):
             print(ticks(), *[read() for read in reads])
         await board.pace()
     print(board.up_ms())
-def main(board):
-    asyncio.run(run(board))
+def main(root):
+    from board import Board
+    asyncio.run(run(Board(1)))
 """
 
 
 @BOTH
 def test_readers_give_what_the_chain_made(runner: Runner, supply: Supply, tmp_path: Path) -> None:
     done = run(runner, params(supply, tmp_path), READ)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    assert done.returncode == 3, done.stdout[-2000:] + done.stderr
     seen = [[int(number) for number in line.split()] for line in done.stdout.splitlines()]
     twin = Chain(4)
     assert [number for (number,) in seen[:4096]] == twin.linear.tolist()
@@ -116,8 +117,9 @@ async def run(board):
     print(json.dumps({"up": board.up_ms(), "spent": spent, "wifi": wifi, "rssi": board.rssi(),
         "random": [board.random32(), board.random32()], "heap": board.free_heap(),
         "chip": board.chip(), "root": board.root, "clamps": board.clamps}))
-def main(board):
-    asyncio.run(run(board))
+def main(root):
+    from board import Board
+    asyncio.run(run(Board(1)))
 """
 
 
@@ -149,8 +151,9 @@ async def run(board):
         await asyncio.sleep(0.05)
     board.open(400)
     print(board.up_ms() >= 400)
-def main(board):
-    asyncio.run(run(board))
+def main(root):
+    from board import Board
+    asyncio.run(run(Board(1)))
 """
     done = run(runner, params(supply, tmp_path), app)
     assert done.stdout == "True\n", done.stdout + done.stderr
@@ -165,8 +168,9 @@ async def run(board):
         board.reset()
     except Exception:
         print("caught")
-def main(board):
-    asyncio.run(run(board))
+def main(root):
+    from board import Board
+    asyncio.run(run(Board(1)))
 """
     done = run(runner, params(supply, tmp_path), app)
     assert (done.returncode, done.stdout) == (3, "reset\n")
@@ -176,12 +180,13 @@ def main(board):
 def test_an_unknown_meter_and_a_lost_supply_end_it(runner: Runner, tmp_path: Path) -> None:
     with Supply() as supply:
         sim = params(supply, tmp_path)
-        done = run(runner, sim, "def main(board): pass")
-        assert done.returncode == 1
-        assert "no simulated meter 'm' here" in done.stdout + done.stderr
+        done = run(runner, sim, "def main(root):\n    from board import Board\n    Board(1)\n")
+        assert (done.returncode, done.stderr) == (4, "")
+        assert done.stdout == "supply: no simulated meter 'm' here\n"
         supply.add("m", SteadySource(Wire()), Chain(4))
         (tmp_path / "app.py").write_text(
-            "def main(board):\n    print('up')\n    while True:\n        board.open(500)\n"
+            "def main(root):\n    from board import Board\n    board = Board(1)\n"
+            "    print('up')\n    while True:\n        board.open(500)\n"
         )
         start = launch(runner)
         process = subprocess.Popen(
@@ -192,23 +197,28 @@ def test_an_unknown_meter_and_a_lost_supply_end_it(runner: Runner, tmp_path: Pat
         )
         assert process.stdout is not None
         assert process.stdout.readline() == b"up\n"
-    assert process.wait(timeout=10) == 1
+    assert process.wait(timeout=10) == 4
+    assert process.stdout.read() == b"supply: the connection is closed\n"
+    process.stdout.close()
+    gone = run(runner, sim, (tmp_path / "app.py").read_text())
+    assert gone.returncode == 4
+    assert "supply: nobody at 127.0.0.1" in gone.stdout
 
 
 WRITE = """
 import os
-def main(board):
+def main(root):
     try:
-        with open(board.root + "/count") as file:
+        with open(root + "/count") as file:
             count = int(file.read())
     except OSError:
         count = 0
     print(count)
     while count < 60:
         count += 1
-        with open(board.root + "/new", "w") as file:
+        with open(root + "/new", "w") as file:
             file.write(str(count))
-        os.rename(board.root + "/new", board.root + "/count")
+        os.rename(root + "/new", root + "/count")
 """
 
 

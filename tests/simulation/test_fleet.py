@@ -32,7 +32,9 @@ def read(path, default):
     except OSError:
         return default
 
-def main(board):
+def main(root):
+    from board import Board
+    board = Board(1)
     boots = int(read(board.root + "/boots", "0")) + 1
     with open(board.root + "/boots", "w") as file:
         file.write(str(boots))
@@ -41,6 +43,8 @@ def main(board):
     if todo == "reset":
         board.reset()
     if todo == "crash":
+        raise SystemExit(7)
+    if todo == "defect":
         raise ValueError("told to")
     while True:
         board.open(500)
@@ -114,18 +118,19 @@ def test_meters_run_are_killed_and_started_again(
 
 
 @BOTH
-def test_a_reset_boots_at_once_and_a_crash_after_a_while(
+def test_resets_defects_and_crashes_boot_again(
     runner: Runner, make: Callable[[Runner], Fleet], tmp_path: Path
 ) -> None:
-    meter = add(make(runner), "m", setup(tmp_path, files={"todo1": b"reset", "todo2": b"crash"}))
+    todo = {"todo1": b"reset", "todo2": b"crash", "todo3": b"defect"}
+    meter = add(make(runner), "m", setup(tmp_path, files=todo))
     meter.start()
-    until(lambda: "boot 3 m" in meter.log())
-    assert meter.boots == 3
-    assert meter.crashes == [1]
-    assert "told to" in meter.log(), "its traceback is kept"
+    until(lambda: "boot 4 m" in meter.log())
+    assert meter.boots == 4
+    assert meter.crashes == [7]
+    assert "told to" in meter.log(), "what the loader says of it is kept"
     assert "reset\n" in meter.log()
     meter.start()
-    assert meter.boots == 3, "starting what is up does nothing"
+    assert meter.boots == 4, "starting what is up does nothing"
 
 
 @needs_vm
