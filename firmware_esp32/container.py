@@ -83,6 +83,8 @@ def _refuse(detail: str) -> None:
 def _manifest(source: "BinaryIO", total: int, version: int) -> "dict[str, Any]":
     """Read and check the head; leaves the source at the first file's first byte."""
     head = source.read(_HEAD_BYTES)
+    if len(head) < _HEAD_BYTES:
+        _refuse("no firmware of a format known here")
     manifest: dict[str, Any] = {}
     try:
         magic, form, length = struct.unpack(_HEAD, head)

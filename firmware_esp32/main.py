@@ -81,10 +81,10 @@ def after_failure(root: str) -> None:
 def start(root: str) -> None:
     """Start the firmware: `app.main(root)` of the chosen slot; reset when that ends."""
     slot = choose(root)
-    for name in _OWN:  # the firmware brings its own
-        sys.modules.pop(name, None)
     if slot != NONE:  # else whatever modules lie on the root are tried
         sys.path.insert(0, firmware_folder(root, slot))
+        for name in _OWN:  # the firmware brings its own
+            sys.modules.pop(name, None)
     try:
         __import__("app").main(root)
     except Exception as error:  # noqa: BLE001 - whatever it is, the meter must come up again
