@@ -3,46 +3,74 @@
 import asyncio
 
 from errors import MeterError
+from log import log
 from micropython import const
-from power import Average
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from typing import Any, Protocol
 
     from clock import Clock
     from config import Config
-    from power import PowerMeter, Window
 
     class Board(Protocol):
-        """What commands need of a board; see host/simboard.py."""
+        """What commands need of a board. `has_relay`, where there is one, may be False."""
 
-        up_ms: Callable[[], int]
-        relay: Callable[[bool], None]
-        identify: Callable[[bool], None]
-        reset: Callable[[], None]
-        free_heap: Callable[[], int]
-        rssi: Callable[[], int | None]
-        chip: Callable[[], str]
+        def up_ms(self) -> int:
+            """Return the time since boot, ms."""
+
+        def relay(self, on: bool) -> None:
+            """Switch the relay."""
+
+        def identify(self, on: bool) -> None:
+            """Show the meter, or stop."""
+
+        def reset(self) -> None:
+            """Restart."""
+
+        def free_heap(self) -> int:
+            """Return free bytes."""
+
+        def rssi(self) -> int | None:
+            """Return the Wi-Fi's strength in dBm."""
+
+        def chip(self) -> str:
+            """Return the chip's name."""
 
     class Network(Protocol):
-        """What commands need of the link; see link.Link."""
+        """What commands need of the link."""
 
         connected_since_ms: int | None
-        reconnect: Callable[..., Awaitable[None]]
-        close: Callable[[], Awaitable[None]]
+
+        async def reconnect(self, network: tuple[str, str] | None = None) -> None:
+            """Connect anew, over this network only or over those of the configuration."""
+
+        async def close(self) -> None:
+            """Say goodbye."""
 
     class Held(Protocol):
-        """What commands need of the keeper; see keeper.Keeper."""
+        """What commands need of the keeper."""
 
-        flush: Callable[[int | None], None]
-        have: Callable[[], list[dict[str, int]]]
-        backlog: Callable[[], int]
+        def flush(self, offset_ms: int | None) -> None:
+            """Put on flash what no ack covers."""
+
+        def have(self) -> list[dict[str, int]]:
+            """Return the boots held."""
+
+        def backlog(self) -> int:
+            """Return how many windows wait for an ack."""
+
+    class Collecting(Protocol):
+        """What commands need of the measuring."""
+
+        async def collect(self, seconds: int) -> dict[str, Any]:
+            """Return raw sums of the seconds to come."""
 
 
 WIFI_WAIT_MS = const(60_000)
 POLL_S = 0.1
+GOODBYE_S = 5.0
 WIFI_POLLS = const(3_000)  # also ends where a simulated board's time stands still
 LONGEST_S = const(600)  # of identify and calibrate
 
@@ -62,7 +90,7 @@ class Actions:
         *,
         link: "Network",
         keeper: "Held",
-        meter: "PowerMeter",
+        meter: "Collecting",
         root: str,
     ) -> None:
         self._config = config
@@ -71,9 +99,6 @@ class Actions:
         self._link = link
         self._keeper = keeper
         self._meter = meter
-        self._average: Average | None = None
-        self._until_ms = 0
-        self._collected = asyncio.Event()
         self._root = root
         self._lit_until_ms = 0
         self._light: asyncio.Task[None] | None = None
@@ -109,27 +134,15 @@ class Actions:
             self._board.identify(False)
 
     async def calibrate(self, seconds: int) -> "dict[str, Any]":
-        """Return the raw sums of the windows to come, by `window`; readings go on meanwhile.
+        """Return the raw sums of the seconds to come; readings go on meanwhile.
 
-        One at a time. ActionError when there was no mains voltage.
+        ActionError when there was no mains voltage, MeterError when it is running already.
         """
-        self._until_ms = self._board.up_ms() + seconds * 1000
-        self._average = average = Average(len(self._config.channels))
-        self._collected.clear()
-        await self._collected.wait()
-        if not average.windows:
+        sums = await self._meter.collect(seconds)
+        if not sums.get("windows"):
             msg = "no mains voltage was seen: nothing to calibrate on"
             raise ActionError(msg)
-        return average.data(self._config.channels, self._meter.calibration.version)
-
-    def window(self, w: "Window") -> None:
-        """Take each window, for a calibration that may be running."""
-        if self._average is None:
-            return
-        self._average.add(w)
-        if w.up_ms >= self._until_ms:
-            self._average = None
-            self._collected.set()
+        return sums
 
     def report(self) -> "dict[str, Any]":
         """Return the meter's state and counters."""
@@ -158,10 +171,12 @@ class Actions:
         await self._link.reconnect((ssid, password))
         reached = await self._connects()
         if reached:
+            known = self._config.wifi
             try:
                 self._config.remember_wifi(ssid, password)
                 self._config.save(self._root)
             except (MeterError, OSError) as error:
+                self._config.wifi = known
                 await self._link.reconnect()
                 msg = f"{ssid} works but could not be saved ({error}); still as before"
                 raise ActionError(msg) from error
@@ -183,7 +198,13 @@ class Actions:
         return False
 
     async def reboot(self) -> None:
-        """Save what would be lost, say goodbye, restart."""
-        self._keeper.flush(self._clock.offset_ms)
-        await self._link.close()
+        """Save what would be lost, say goodbye, restart: also where one of these fails."""
+        try:
+            self._keeper.flush(self._clock.offset_ms)
+        except MeterError as error:
+            log(f"commands: not all could be saved ({error})")
+        try:
+            await asyncio.wait_for(self._link.close(), GOODBYE_S)
+        except asyncio.TimeoutError:  # noqa: UP041 - two classes on the board
+            pass
         self._board.reset()

@@ -14,10 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from actions import Board, Held, Network
+    from actions import Board, Collecting, Held, Network
     from clock import Clock
     from config import Config
-    from power import PowerMeter
 
     Result = dict[str, Any]
     Command = dict[str, Any]
@@ -39,8 +38,7 @@ class Commands:
     """Takes commands (`handle`), does them in order (`run`), answers through `send_result`.
 
     `before_reset`, if set, is called before an ordered restart: it saves the registers.
-    `actions.add_report` adds to what `report` tells; `actions.window` must be given each
-    window, for `calibrate`.
+    `actions.add_report` adds to what `report` tells.
     """
 
     def __init__(  # noqa: PLR0913 - the parts that commands act on
@@ -50,7 +48,7 @@ class Commands:
         clock: "Clock",
         *,
         link: "Network",
-        meter: "PowerMeter",
+        meter: "Collecting",
         keeper: "Held",
         root: str,
         send_result: "Callable[[Result], object]",
@@ -126,14 +124,17 @@ class Commands:
         if self._board.up_ms() - receipt_ms > ttl_ms:
             self._finish(cmd, "expired", {})
             return
+        if cmd["kind"] == "reboot":
+            await self._reboot(cmd)
+            return
         error, data = None, {}
         try:
-            if cmd["kind"] == "reboot":
-                await self._reboot(cmd)
-                return
             data = await self._act(cmd["kind"], cmd.get("args") or {})
-        except (MeterError, OSError, ValueError) as problem:
+        except MeterError as problem:
             error = str(problem) or "failed"
+        except Exception as problem:  # noqa: BLE001 - whoever asked must hear of a defect too
+            error = f"internal: {problem!r}"
+            log(f"commands: {cmd['kind']} failed: {problem!r}")
         self._finish(cmd, error, data)
 
     async def _act(self, kind: str, args: "dict[str, Any]") -> "dict[str, Any]":

@@ -24,9 +24,11 @@ HOURS = hour_classes()
 SUNDAY_NOON_MS = 1_749_384_000_000
 
 
-def unit_rows(rows: Floats) -> Floats:
+def unit_rows(rows: np.ndarray) -> Floats:
     """Return rows of length 1: the factor of a correlation."""
-    scaled: Floats = rows / np.sqrt((rows**2).sum(axis=1, keepdims=True))
+    scaled: Floats = np.asarray(rows, dtype=np.float64) / np.sqrt(
+        (rows**2).sum(axis=1, keepdims=True)
+    )
     return scaled
 
 
@@ -308,16 +310,15 @@ def test_float32_stays_within_the_self_tests_slack(seed: int, far: float) -> Non
     wide = random_gaussian(seed)
     if not acceptable(wide):
         return
-    narrow = DeviceGaussian(
-        wide.names,
-        *(part.astype(np.float32) for part in wide[1:]),
-    )
+    parts: list[Any] = [part.astype(np.float32) for part in wide[1:]]
+    narrow = DeviceGaussian(wide.names, *parts)
     wild = np.random.default_rng(seed)
     x = np.full((1, len(NAMES)), np.nan)
     columns = [NAMES.index(name) for name in wide.names]
     x[0, columns] = wide.mean[1] + far * wide.scale[1] * wild.standard_normal(6)
     group = np.array([1])
     exact = float(wide.d2(x, group)[0])
-    rounded = narrow.d2(x.astype(np.float32), group)  # type: ignore[arg-type]
+    x32: Any = x.astype(np.float32)
+    rounded: np.ndarray = narrow.d2(x32, group)
     assert rounded.dtype == np.float32
     assert abs(float(rounded[0]) - exact) <= model.TEST_SLACK * (1 + exact)

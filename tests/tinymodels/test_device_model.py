@@ -90,9 +90,11 @@ def test_unknown_features_never_add_distance(seed: int, unknown: set[int]) -> No
     assert math.isfinite(part)
 
 
-def unit_rows(rows: Floats) -> Floats:
+def unit_rows(rows: np.ndarray) -> Floats:
     """Return rows of length 1: the factor of a correlation."""
-    scaled: Floats = rows / np.sqrt((rows**2).sum(axis=1, keepdims=True))
+    scaled: Floats = np.asarray(rows, dtype=np.float64) / np.sqrt(
+        (rows**2).sum(axis=1, keepdims=True)
+    )
     return scaled
 
 
