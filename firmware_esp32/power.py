@@ -4,6 +4,7 @@ from math import cos, sin, sqrt
 
 from moments import Moments, RawSums, real
 from sampler import FRAMES, Sampler
+from ticks import ticks_diff, ticks_us
 from wire import CLIP, LATE
 
 TYPE_CHECKING = False
@@ -11,20 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    import sampler
+    from hardware import Board
     from tables import Calibration
-
-    class Board(sampler.Board):
-        """What measuring needs of a board; docs/firmware/metering.md tells the rest."""
-
-        read_us: int
-
-        async def pace(self) -> None:
-            """Let others run."""
-
-        def up_ms(self) -> int:
-            """Return the time since boot, ms."""
-
 
 WINDOW_MS = 1000
 DEAD_V = 10.0  # below, the mains is gone: what the adapter then shows is noise
@@ -40,7 +29,7 @@ class Window:
     """What one window measured; lists have one entry per clamp.
 
     up_ms    monotonic time at its end; dt_ms what it covers, since the window before
-    v, f     V and Hz; an outage reads 0.0 and 0.0
+    v, f     V and Hz; an outage reads 0.0 and 0.0, a voltage without 40 to 70 Hz None
     i, p, q  A, W (signed), var (+ inductive)
     flags    bits of wire.py; clipped  samples per clamp at the converter's ends
     quiet    per clamp: nothing above the noise floor
@@ -80,6 +69,7 @@ class PowerMeter:
         self._sampler = Sampler(board)
         self._moments = Moments(board.clamps)
         self._end_ms: int | None = None
+        self.busy_us = 0
 
     async def window(self) -> Window:
         """Measure about a second; what passes between two calls is covered, not measured."""
@@ -90,15 +80,20 @@ class PowerMeter:
         # Ends nearest to a second: a burst takes about an eighth of it.
         half_ms = FRAMES * board.frame_us // 2000
         moments.clear()
+        busy_us = 0
         while True:
             self._sampler.burst()
+            began_us = ticks_us()
             moments.add(self._sampler, FRAMES)
+            busy_us += self._sampler.busy_us + ticks_diff(ticks_us(), began_us)
             now_ms = board.up_ms()
             if now_ms - begin_ms + half_ms >= WINDOW_MS:
                 break
             await board.pace()
         self._end_ms = now_ms
+        began_us = ticks_us()
         window = self._judge(now_ms, now_ms - begin_ms)
+        self.busy_us = busy_us + ticks_diff(ticks_us(), began_us)
         await board.pace()
         return window
 
@@ -107,9 +102,9 @@ class PowerMeter:
         raw = moments.raw(self.board.read_us)
         window = Window(up_ms, dt_ms, raw)
         volts = self.calibration.v_gain * raw.v_rms
-        if volts >= DEAD_V and raw.f:
+        if volts >= DEAD_V:
             window.v = volts
-            window.f = raw.f
+            window.f = raw.f or None  # a voltage that is not mains has no such frequency
         for k in range(self.board.clamps):
             self._channel(window, k)
         if max(moments.clipped) >= _CLIPPED_MIN:
@@ -176,7 +171,7 @@ class Average:
     def add(self, window: Window) -> None:
         """Take one window."""
         raw = window.raw
-        if not window.v:
+        if not window.v or not window.f:
             return
         self.windows += 1
         self._f += raw.f

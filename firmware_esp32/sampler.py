@@ -4,27 +4,12 @@ from array import array
 
 import micropython
 from micropython import const
+from ticks import ticks_diff, ticks_us
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Protocol
-
+    from hardware import Board
     from micropython import ptr16, ptr32
-
-    class Board(Protocol):
-        """What sampling needs of a board; docs/firmware/metering.md tells the rest."""
-
-        clamps: int
-        frame_us: int
-        linear: array[int]
-
-        def open(self, frames: int) -> None:
-            """Prepare the next burst."""
-
-        def readers(self) -> tuple[Callable[[], int], ...]:
-            """Return what reads µs ticks, the voltage's raw code, and each clamp's."""
-
 
 # Every sum of squares or products over FRAMES codes stays below 2**31, because a code is
 # held within ±REACH: 500 · 2047² = 2,095,104,500 < 2,147,483,648.
@@ -67,8 +52,8 @@ _HYSTERESIS = const(48)  # codes below zero before the next rise counts: 8 V nom
 def capture(ticks: object, reads: object, raw: ptr16, at: ptr32) -> int:
     """Read frames as they fall due: raw codes in reading order, ticks since the first, µs.
 
-    A frame more than a quarter of its period behind is counted late; one that is a whole
-    period behind moves the grid, so that frames never come in a rush. Returns the count.
+    A frame more than a quarter of its period behind is late; those after it catch up, so
+    that the frames' number goes on telling the time. Returns how many were late.
     """
     # Ticks wrap at 2**30: differences are taken as ticks_diff does.
     frame_us = int(at[_AT_FRAME_US])
@@ -92,8 +77,6 @@ def capture(ticks: object, reads: object, raw: ptr16, at: ptr32) -> int:
             place += 1
         if behind > quarter:
             late += 1
-            if behind >= frame_us:
-                due = tick
         at[_AT + frame] = (tick - first) & 0x3FFFFFFF
     return late
 
@@ -259,6 +242,7 @@ class Sampler:
         self._job = array("i", bytes(4 * _JOB))
         self._mids = [MIDDLE_16] * places
         self._settled = False
+        self.busy_us = 0  # what the last burst took after its sampling
         self.cycles = self.weight = self.span = self.late = 0
         self.plain = [0] * places
         self.square = [0] * places
@@ -279,9 +263,11 @@ class Sampler:
                 self._clean(place)
             self._settled = True
         self._sample()
+        began_us = ticks_us()
         for place in range(self.places):
             self._clean(place)
         self._cut()
+        self.busy_us = ticks_diff(ticks_us(), began_us)
 
     def _sample(self) -> None:
         self.board.open(FRAMES)

@@ -1,0 +1,68 @@
+"""The calibration record a meter obeys, as docs/firmware/calibration.md describes it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+FORMAT = 1
+POINTS_MAX = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Gain (A per code) and phase (rad the clamp leads the adapter) at a current in A."""
+
+    i: float
+    gain: float
+    phase: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRecord:
+    """One clamp: noise in codes², leaks per codes² of voltage, points by rising current."""
+
+    name: str
+    noise: float
+    points: Sequence[Point]
+    sign: int = 1
+    leak_p: float = 0.0
+    leak_q: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationRecord:
+    """One meter's constants; `v_gain` in V per code, `made` an ISO date for people."""
+
+    version: int
+    v_gain: float
+    channels: Sequence[ChannelRecord]
+    made: str = ""
+
+    def as_json(self) -> str:
+        """Return the record's canonical text: sorted keys, no spaces, seven digits."""
+        whole = {
+            "format": FORMAT,
+            "version": self.version,
+            "made": self.made,
+            "v": {"gain": _short(self.v_gain)},
+            "ch": [_channel(channel) for channel in self.channels],
+        }
+        return json.dumps(whole, sort_keys=True, separators=(",", ":"))
+
+
+def _channel(channel: ChannelRecord) -> dict[str, object]:
+    return {
+        "name": channel.name,
+        "sign": channel.sign,
+        "noise": _short(channel.noise),
+        "leak": [_short(channel.leak_p), _short(channel.leak_q)],
+        "points": [
+            {"i": _short(point.i), "gain": _short(point.gain), "phase": _short(point.phase)}
+            for point in channel.points
+        ],
+    }
+
+
+def _short(value: float) -> float:
+    """Return a value with the digits a meter's 32-bit floats can hold."""
+    return float(f"{value:.7g}")
