@@ -15,6 +15,7 @@ from log import log
 from refusals import (
     FORM,
     MAY_HEAL,
+    NO_GATEWAY,
     POWER_CUT,
     SELFTEST,
     SIZE,
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 GOOD_WINDOWS = 10
 TRIAL_MS = 300_000  # without ten good windows in that time it is no good
+# A firmware that measures well but cannot reach its gateway could never be replaced again.
+# It is given this time, since the gateway itself may be down.
+TOUCH_MS = 3_600_000
 MOST_ENTRIES = 8  # of one `desired` that are looked at
 _MOST_DETAIL = 120  # characters
 _IDLE_S = 1.0
@@ -76,6 +80,7 @@ class Bundles:
         self._slots = {kind: Slots(root, kind) for kind in KINDS}
         self._resting: set[str] = set()  # marks refused for now, until `desired` comes again
         self._told_form = False
+        self._in_touch = False  # `desired` came since this boot
         self._good = 0
         self._trial_since = ticks_ms()
         self._restart_due = False
@@ -97,6 +102,7 @@ class Bundles:
     async def desired(self, message: "dict[str, Any]") -> None:
         """Take a `desired` message: it replaces the one before."""
         self._resting.clear()
+        self._in_touch = True
         wanted = {}
         entries = message.get("bundles")
         for entry in entries[:MOST_ENTRIES] if isinstance(entries, list) else []:
@@ -111,12 +117,15 @@ class Bundles:
         self._installer.fetcher.answered(message)
 
     def good_window(self) -> None:
-        """Count a window that was measured and judged well; the tenth confirms a trial."""
+        """Count a window that was measured and judged well; the tenth confirms a trial.
+
+        A firmware's trial also needs a `desired` message: proof that its link works.
+        """
         slots = self._on_trial()
         if slots is None or self._restart_due:
             return
         self._good += 1
-        if self._good < GOOD_WINDOWS:
+        if self._good < GOOD_WINDOWS or not (self._in_touch or slots.kind != "firmware"):
             return
         try:
             slots.confirm()
@@ -129,7 +138,8 @@ class Bundles:
         """Roll back now what is on trial: the meter is not well with it."""
         slots = self._on_trial()
         if slots is not None and not self._restart_due:
-            self._roll_back(slots)
+            slots.state["refused"] = [slots.state["trying"], UNHEALTHY]
+            self._roll_back(slots, UNHEALTHY)
 
     async def run(self) -> None:
         """Bring in what is desired; for ever."""
@@ -153,9 +163,9 @@ class Bundles:
         """Go on with each kind, in order; LinkError after all had their turn."""
         failure: LinkError | None = None
         for kind in KINDS:
-            if self._on_trial() is not None:
-                if ticks_diff(ticks_ms(), self._trial_since) > TRIAL_MS:
-                    self.bad()
+            on_trial = self._on_trial()
+            if on_trial is not None:
+                self._watch(on_trial)
                 return
             entry = self._installer.wanted.get(kind)
             if entry is not None and mark(entry) not in self._resting:
@@ -234,10 +244,17 @@ class Bundles:
                 return slots
         return None
 
-    def _roll_back(self, slots: Slots) -> None:
-        slots.state["refused"] = [slots.state["trying"], UNHEALTHY]
+    def _watch(self, slots: Slots) -> None:
+        """End a trial that takes too long."""
+        waited_ms = ticks_diff(ticks_ms(), self._trial_since)
+        if self._good < GOOD_WINDOWS and waited_ms > TRIAL_MS:
+            self.bad()
+        elif waited_ms > TOUCH_MS:
+            self._roll_back(slots, NO_GATEWAY)  # not refused: it may try again
+
+    def _roll_back(self, slots: Slots, why: str) -> None:
         try:
-            slots.fall_back(UNHEALTHY)
+            slots.fall_back(why)
         except FlashError as error:
             log(f"bundles: cannot save the roll back ({error})")
         if slots.kind == "firmware":

@@ -10,6 +10,7 @@ HASH = "hash"  # what came is not what was announced
 SELFTEST = "selftest"  # its own vectors fail, or a firmware's container does not fit together
 POWER_CUT = "power_cut"  # the trial ended with the power, by itself or by the watchdog
 UNHEALTHY = "unhealthy"  # the meter was not well on trial
+NO_GATEWAY = "no_gateway"  # firmware on trial measured well and never heard of its gateway
 DAMAGED = "damaged"  # the active slot's content has changed on the flash
 LOADER = "loader"  # no main.py on this board starts the slot
 # These may heal; they are tried again with the next `desired`:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bundles import TRIAL_MS
+from bundles import TOUCH_MS, TRIAL_MS
 from ticks import ticks_ms
 
 from tests.support.bundle_rig import METER, RELEASE, SITE, SPARE, Gateway, Meter
@@ -257,10 +257,37 @@ async def test_the_old_firmware_cannot_confirm_the_new_one(meter: Meter, gateway
     await meter.windows(20)
     meter.bundles.bad()  # nor may it take it back
     assert meter.why() == []
-    meter.boot()
+    meter.reboots = True
+    await meter.until_rest()
     assert meter.firmware_slot == 1
     await meter.windows()
     assert meter.why() == [("firmware", 2, "")]
+
+
+async def test_a_firmware_that_never_hears_of_its_gateway_is_taken_back(
+    meter: Meter, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Confirmed without a link that works, it could never be replaced again."""
+    await install(meter, "firmware", 1, firmware(1))
+    entry = gateway.put("firmware", 2, firmware(2))
+    meter.reboots = False
+    await meter.desire(entry)
+    meter.boot()
+    assert meter.firmware_slot == 1
+    await meter.windows(50)
+    assert meter.why() == []
+    later = (ticks_ms() + TOUCH_MS + 5000) % (1 << 30)
+    with monkeypatch.context() as patch:
+        patch.setattr("bundles.ticks_ms", lambda: later)
+        await meter.until_rest()
+    assert meter.restarts == 3
+    meter.boot()
+    assert meter.firmware_slot == 0
+    meter.reboots = True
+    await meter.desire(entry)  # the gateway was away: it may try again
+    await meter.windows()
+    assert meter.why() == [("firmware", 2, "no_gateway"), ("firmware", 2, "")]
+    assert meter.firmware_slot == 1
 
 
 async def test_a_trial_without_windows_ends_by_itself(

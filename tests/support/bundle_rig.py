@@ -77,6 +77,7 @@ class Meter:
         self.root = root
         self.gateway = gateway
         self.keys = keys
+        self.retained: dict[str, Any] = {}  # the broker's `desired`: comes after each reboot
         self.loader = True  # False: nobody runs main.py at boot
         self.reboots = True  # False: a wanted reboot is counted, and does not come
         self.events: list[dict[str, Any]] = []
@@ -139,11 +140,13 @@ class Meter:
             pass
         except RestartedError:
             self.boot()
+            await self.bundles.desired(self.retained)
             await self.until_rest()
 
     async def desire(self, *entries: dict[str, Any]) -> None:
         """Receive `desired`, and go on until the road rests."""
-        await self.bundles.desired({"bundles": list(entries)})
+        self.retained = {"bundles": list(entries)}
+        await self.bundles.desired(self.retained)
         await self.until_rest()
 
     async def windows(self, count: int = 10) -> None:
