@@ -1,6 +1,7 @@
 """The meter's connection to its gateway: kept for ever, everything sent and received here."""
 
 import asyncio
+import gc
 import json
 
 from backoff import LEAST_MS, Backoff
@@ -67,6 +68,7 @@ class Link:
         self._client: Client | None = None
         self._ack: dict[str, Any] | None = None
         self._again = asyncio.Event()
+        gc.collect()  # after all the imports the heap is full of holes
         self._buffer = bytearray(LARGEST_INBOUND)
         self._tls: SSLContext | None = None
         self._prefix = f"ww/v1/{config.meter}/"

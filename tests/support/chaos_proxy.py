@@ -16,7 +16,7 @@ LATENCY_S: Final = 0.5
 class Mode(Enum):
     """What the proxy does to what passes."""
 
-    PASS = "pass"  # noqa: S105 - no password
+    PASS = "pass"
     BLACKHOLE = "blackhole"  # connections stay open and nothing passes
     RESET = "reset"  # new connections and those that send are reset
     LATENCY = "latency"  # half a second each way
@@ -94,7 +94,7 @@ class ChaosProxy:
         passed = 0
         try:
             while piece := await source.read(PIECE):
-                while self.mode is Mode.BLACKHOLE:
+                while self.mode is Mode.BLACKHOLE:  # noqa: ASYNC110 - set by another thread
                     await asyncio.sleep(TICK_S)
                 passed += len(piece)
                 if self.mode is Mode.CUT and passed > self.cut_after:
