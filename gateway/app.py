@@ -26,6 +26,7 @@ from gateway.adapters.store.meters import SqlMeterStore
 from gateway.adapters.store.placing import SqlPlacingStore
 from gateway.adapters.store.quarantine import open_or_replace
 from gateway.adapters.store.retention import SqlRetentionStore
+from gateway.adapters.store.tokens import SqlSetup, SqlTokens
 from gateway.adapters.store.views import SqlViews
 from gateway.domain.errors import AlreadyRunningError
 from gateway.pipeline.alert_book import Change
@@ -34,6 +35,7 @@ from gateway.services.alert_desk import Listener
 from gateway.services.batches import Batch
 from gateway.services.deriving import Deriver
 from gateway.services.events import EventDesk
+from gateway.services.first_run import FirstRun, setup_operations
 from gateway.services.intake import Hooks, Intake
 from gateway.services.intake_ports import Deliver
 from gateway.services.live import Live
@@ -43,6 +45,7 @@ from gateway.services.planner import PlanRules
 from gateway.services.retention import Retention
 from gateway.services.stream import Hub
 from gateway.services.stream_feed import StreamFeed
+from gateway.services.tokens import Tokens, token_operations
 from gateway.services.views import RuntimeView
 from gateway.services.watching import Watching
 from gateway.settings import Settings
@@ -63,6 +66,8 @@ class Parts:
     intake: Intake
     deriver: Deriver
     accounts: Accounts
+    tokens: Tokens
+    first_run: FirstRun
     operations: Operations
     watching: Watching
     started_s: float
@@ -116,11 +121,15 @@ def build(settings: Settings, database: Database) -> Parts:
     rules = PlanRules(settings.meters.auto_register, settings.detect.nominal_voltage)
     hooks = Hooks(committed, watching.heard, events.take, watching.refused)
     intake = Intake(SqlIntakeStore(database), connect, rules, clock, hooks)
-    accounts = Accounts(SqlAccounts(database), Argon2Passwords())
+    passwords = Argon2Passwords()
+    accounts = Accounts(SqlAccounts(database), passwords)
+    tokens = Tokens(SqlTokens(database))
+    first_run = FirstRun(SqlSetup(database), passwords)
     operations = Operations(accounts, intake, deriver, SqlMeterStore(database), clock)
+    operations.offer(token_operations(tokens) | setup_operations(first_run))
     return Parts(
-        settings, database, clock, board, intake, deriver, accounts, operations, watching,
-        time.monotonic(),
+        settings, database, clock, board, intake, deriver, accounts, tokens, first_run,
+        operations, watching, time.monotonic(),
     )  # fmt: skip
 
 
@@ -172,8 +181,8 @@ def _web_stages(parts: Parts) -> list[Stage]:
     feed = StreamFeed(hub, views, parts.deriver.latest, JsonShapes())
     _also_tell(parts.deriver, feed)
     deps = WebDeps(
-        parts.accounts, views, history, hub, feed, parts.operations, parts.runtime,
-        parts.unready, registry, bound_host=web.host, zone=zone,
+        parts.accounts, parts.tokens, parts.first_run, views, history, hub, feed,
+        parts.operations, parts.runtime, parts.unready, registry, bound_host=web.host, zone=zone,
     )  # fmt: skip
     server = WebServer(create_app(deps), web.host, web.port)
 

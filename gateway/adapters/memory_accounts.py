@@ -14,6 +14,7 @@ class MemoryAccounts:
         self._users: dict[str, User] = {}
         self._sessions: dict[bytes, Session] = {}
         self._audit: list[AuditEntry] = []
+        self._recorded = 0
 
     async def add_user(self, user: User, entry: AuditEntry) -> bool:
         """Store a new user; return False when the name is taken."""
@@ -91,12 +92,19 @@ class MemoryAccounts:
 
     async def record(self, entry: AuditEntry) -> None:
         """Keep an audit entry; the oldest beyond a bound are dropped."""
+        self._recorded += 1
         self._audit.append(entry)
         del self._audit[:-LONGEST_AUDIT]
 
     async def audit(self, limit: int) -> list[AuditEntry]:
         """Return the newest audit entries, newest first."""
         return self._audit[::-1][:limit]
+
+    async def audit_page(self, before: int | None, limit: int) -> list[tuple[int, AuditEntry]]:
+        """Return audit entries with their numbers, newest first, below a number."""
+        first = self._recorded - len(self._audit) + 1
+        numbered = list(enumerate(self._audit, first))[::-1]
+        return [row for row in numbered if before is None or row[0] < before][:limit]
 
     def _end_sessions(self, name: str) -> None:
         self._sessions = {k: s for k, s in self._sessions.items() if s.user != name}

@@ -12,6 +12,7 @@ from gateway.cli.call import invoke
 from gateway.cli.options import config_option, json_option
 from gateway.domain.errors import BadInputError
 from gateway.services.accounts import SHORTEST_PASSWORD, UserRole
+from gateway.services.tokens import MOST_DAYS, USUAL_DAYS
 from gateway.settings import Settings
 
 password_option = click.option(
@@ -84,8 +85,72 @@ def list_users(config: Path, *, as_json: bool) -> None:
         click.echo("nobody may log in yet; add the first with: wattwarden users add NAME", err=True)
         return
     for person in people:
-        since = time.strftime("%Y-%m-%d", time.gmtime(person["created"] / 1000))
-        click.echo(f"{person['name']:<24} {person['role']:<9} since {since}")
+        click.echo(f"{person['name']:<24} {person['role']:<9} since {_day(person['created'])}")
+
+
+@users.command("setup-code")
+@json_option
+@config_option
+def setup_code(config: Path, *, as_json: bool) -> None:
+    """Print a code with which the first administrator can be made in the browser, once."""
+    made = invoke(Settings.load(config), "users.setup_code", {})
+    click.echo(json.dumps(made) if as_json else f"{made['code']} (holds for 24 hours)")
+
+
+@users.group()
+def token() -> None:
+    """Add, list and revoke tokens, with which scripts use the API."""
+
+
+@token.command("add")
+@click.argument("name")
+@role_option
+@click.option(
+    "--days", type=click.IntRange(1, MOST_DAYS), default=USUAL_DAYS, show_default=True,
+    help="How long it may be used.",
+)  # fmt: skip
+@config_option
+def add_token(name: str, role: str, days: int, config: Path) -> None:
+    """Make a token and print it on standard output; it is shown this once."""
+    args: dict[str, object] = {"name": name, "role": role, "days": days}
+    made = invoke(Settings.load(config), "tokens.add", args)
+    click.echo(made["token"])
+    click.echo(f"token {name} may be used as {role} for {days} days", err=True)
+
+
+@token.command("list")
+@json_option
+@config_option
+def list_tokens(config: Path, *, as_json: bool) -> None:
+    """List the tokens, without the tokens themselves."""
+    found = invoke(Settings.load(config), "tokens.list", {})
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    items = found["items"]
+    if not isinstance(items, list) or not items:
+        click.echo("there are no tokens; add one with: wattwarden users token add NAME", err=True)
+        return
+    for item in items:
+        seen = "never used" if item["seen"] is None else f"last used {_day(item['seen'])}"
+        click.echo(f"{item['name']:<24} {item['role']:<9} until {_day(item['expires'])}  {seen}")
+
+
+@token.command("remove")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@config_option
+def remove_token(name: str, config: Path, *, yes: bool) -> None:
+    """Revoke a token at once."""
+    settings = Settings.load(config)
+    if not yes:
+        click.confirm(f"Revoke the token {name}?", abort=True, err=True)
+    invoke(settings, "tokens.remove", {"name": name})
+    click.echo(f"the token {name} is revoked")
+
+
+def _day(at_ms: int) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(at_ms / 1000))
 
 
 def _password(file: Path | None) -> str:

@@ -133,6 +133,9 @@ class AccountStore(Protocol):
     async def audit(self, limit: int) -> list[AuditEntry]:
         """Return the newest audit entries, newest first."""
 
+    async def audit_page(self, before: int | None, limit: int) -> list[tuple[int, AuditEntry]]:
+        """Return audit entries with their numbers, newest first, below a number."""
+
 
 class Passwords(Protocol):
     """How passwords are hashed; slow on purpose, so never on the event loop."""
@@ -170,11 +173,11 @@ class Accounts:
 
     async def add(self, name: str, role: str, password: str, who: str) -> User:
         """Add a person, or raise BadInputError: bad name, role or password, or name taken."""
-        _check_name(name)
+        check_name(name)
         if role not in set(UserRole):
             msg = f"role: must be one of {', '.join(UserRole)}, not {role[:40]!r}"
             raise BadInputError(msg)
-        _check_password(password)
+        check_password(password)
         now_ms = self._now_ms()
         hashed = await self._passwords.hash(password)
         user = User(name, UserRole(role), hashed, now_ms, now_ms)
@@ -185,7 +188,7 @@ class Accounts:
 
     async def passwd(self, name: str, password: str, who: str) -> None:
         """Set a password and end the sessions; NotFoundError, BadInputError."""
-        _check_password(password)
+        check_password(password)
         hashed = await self._passwords.hash(password)
         entry = self._entry(who, "password_changed", name)
         if not await self._store.set_password(name, hashed, entry.at_ms, entry):
@@ -262,6 +265,14 @@ class Accounts:
         """End a session."""
         await self._store.remove_session(token_hash(token), self._entry(who, "logout", ""))
 
+    async def note(self, who: str, what: str, detail: str) -> None:
+        """Keep in the audit what somebody did elsewhere."""
+        await self._store.record(self._entry(who, what, detail))
+
+    async def audit_page(self, before: int | None, limit: int) -> list[tuple[int, AuditEntry]]:
+        """Return audit entries with their numbers, newest first, below a number."""
+        return await self._store.audit_page(before, limit)
+
     def _entry(self, who: str, what: str, detail: str) -> AuditEntry:
         return AuditEntry(self._now_ms(), who, what, detail)
 
@@ -271,7 +282,8 @@ def token_hash(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise BadInputError unless this may be a name."""
     if USER_NAME.fullmatch(name) is None:
         msg = (
             f"name: {name[:80]!r} must be 1 to 64 letters, digits or . _ @ - "
@@ -280,7 +292,8 @@ def _check_name(name: str) -> None:
         raise BadInputError(msg)
 
 
-def _check_password(password: str) -> None:
+def check_password(password: str) -> None:
+    """Raise BadInputError unless a password has an allowed length; what it is, is not told."""
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         msg = (
             f"password: must have {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters, "
@@ -301,7 +314,7 @@ def _unknown(name: str) -> NotFoundError:
 UserOperation = Callable[[Accounts, Mapping[str, object], str], Awaitable[dict[str, object]]]
 
 
-def _texts(args: Mapping[str, object], *keys: str) -> list[str]:
+def texts(args: Mapping[str, object], *keys: str) -> list[str]:
     """Return exactly these arguments, or raise BadInputError naming the one that is wrong."""
     for key in args.keys() - set(keys):
         msg = f"{key[:80]}: unknown argument"
@@ -321,7 +334,7 @@ def _texts(args: Mapping[str, object], *keys: str) -> list[str]:
 
 async def users_add(accounts: Accounts, args: Mapping[str, object], who: str) -> dict[str, object]:
     """Add a person: {name, role, password} gives {name, role}."""
-    name, role, password = _texts(args, "name", "role", "password")
+    name, role, password = texts(args, "name", "role", "password")
     user = await accounts.add(name, role, password, who)
     return {"name": user.name, "role": user.role.value}
 
@@ -330,7 +343,7 @@ async def users_passwd(
     accounts: Accounts, args: Mapping[str, object], who: str
 ) -> dict[str, object]:
     """Set a password: {name, password} gives {name}."""
-    name, password = _texts(args, "name", "password")
+    name, password = texts(args, "name", "password")
     await accounts.passwd(name, password, who)
     return {"name": name}
 
@@ -339,14 +352,14 @@ async def users_remove(
     accounts: Accounts, args: Mapping[str, object], who: str
 ) -> dict[str, object]:
     """Remove a person: {name} gives {name}."""
-    (name,) = _texts(args, "name")
+    (name,) = texts(args, "name")
     await accounts.remove(name, who)
     return {"name": name}
 
 
 async def users_list(accounts: Accounts, args: Mapping[str, object], who: str) -> dict[str, object]:  # noqa: ARG001 - all operations take the caller
     """List people: {} gives {items: [{name, role, created, changed}], next: null}, times in ms."""
-    _texts(args)
+    texts(args)
     items = [
         {"name": u.name, "role": u.role.value, "created": u.created_ms, "changed": u.changed_ms}
         for u in await accounts.users()

@@ -1,5 +1,6 @@
 """Everything that changes the gateway on somebody's word, by name: one door for all callers."""
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
@@ -20,6 +21,7 @@ Result = dict[str, object]
 Operation = Callable[[Args, str], Awaitable[Result]]
 MAX_RATING_A = 1000.0  # the contract's range of a current
 MAX_LABEL = 80
+LONGEST_DETAIL = 300  # of an audit entry
 
 
 class MeterStore(Protocol):
@@ -38,6 +40,7 @@ class Operations:
     def __init__(
         self, accounts: Accounts, intake: Intake, deriver: Deriver, meters: MeterStore, now: Now
     ) -> None:
+        self._accounts = accounts
         self._intake = intake
         self._deriver = deriver
         self._meters = meters
@@ -52,8 +55,13 @@ class Operations:
             "meters.update": self._update_meter,
             "meters.finalise_gaps": self._finalise_gaps,
         }
+        self._audited = frozenset(self._names)
         for name, operation in USER_OPERATIONS.items():
             self._names[name] = _bind(operation, accounts)
+
+    def offer(self, operations: Mapping[str, Operation]) -> None:
+        """Offer operations of others too; they keep the audit themselves."""
+        self._names.update(operations)
 
     async def call(self, name: str, args: dict[str, object], who: str) -> Result:
         """Do `name` for `who`; BadInputError or NotFoundError say what is wrong."""
@@ -63,7 +71,11 @@ class Operations:
             raise NotFoundError(msg)
         await self._intake.loaded.wait()
         await self._deriver.loaded.wait()
-        return await operation(args, who)
+        result = await operation(args, who)
+        if name in self._audited:
+            detail = " ".join(f"{key}={_short(value)}" for key, value in args.items())
+            await self._accounts.note(who, name, detail[:LONGEST_DETAIL])
+        return result
 
     # -- alerts -------------------------------------------------------------------------------
 
@@ -190,6 +202,10 @@ class Operations:
         removed_ms = self._now.wall_ms() if meter.removed else None
         await self._meters.save_meter(meter.no, meter.info, removed_ms=removed_ms)
         self._deriver.update_meter(meter.no, meter.info)
+
+
+def _short(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def text(args: Args, key: str, *, default: str | None = None) -> str:

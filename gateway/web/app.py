@@ -11,7 +11,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 import gateway
 from gateway.domain.errors import GatewayError
-from gateway.web import alerts, auth, history, meters, probes, stream
+from gateway.web import alerts, auth, history, meters, people, probes, stream
 from gateway.web.bodies import BodyLimit
 from gateway.web.deps import API, COOKIE, WebDeps
 from gateway.web.gate import OPEN_PATHS, Gate
@@ -20,6 +20,8 @@ from gateway.web.problems import Problem, handle
 from gateway.web.shield import Shield
 
 HANDLED = (GatewayError, HTTPException, RequestValidationError)
+
+LOGINS: list[dict[str, list[str]]] = [{"session": []}, {"token": []}]  # either of them
 
 
 def create_app(deps: WebDeps) -> FastAPI:
@@ -35,7 +37,7 @@ def create_app(deps: WebDeps) -> FastAPI:
         exception_handlers=dict.fromkeys(HANDLED, handle),
         middleware=[  # outermost first
             Middleware(Shield, hosts=KnownHosts((deps.bound_host, *deps.allowed_hosts))),
-            Middleware(Gate, accounts=deps.accounts),
+            Middleware(Gate, accounts=deps.accounts, tokens=deps.tokens),
             Middleware(BodyLimit),
             Middleware(GZipMiddleware, minimum_size=1024, compresslevel=5),
         ],
@@ -43,7 +45,7 @@ def create_app(deps: WebDeps) -> FastAPI:
     app.state.deps = deps
     app.include_router(probes.root)
     api = APIRouter(prefix=API)
-    for part in (auth, probes, meters, history, alerts, stream):
+    for part in (auth, probes, meters, history, alerts, stream, people):
         api.include_router(part.router)
     app.include_router(api)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # FastAPI's way to extend it
@@ -59,9 +61,12 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         described = Problem.model_json_schema(ref_template=template)
         parts.setdefault("schemas", {}).update(described.pop("$defs", {}))
         parts["schemas"]["Problem"] = described
-        parts["securitySchemes"] = {"session": {"type": "apiKey", "in": "cookie", "name": COOKIE}}
+        parts["securitySchemes"] = {
+            "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+            "token": {"type": "http", "scheme": "bearer"},
+        }
         for path, operations in schema["paths"].items():
             for operation in operations.values():
-                operation["security"] = [] if path in OPEN_PATHS else [{"session": []}]
+                operation["security"] = [] if path in OPEN_PATHS else LOGINS
         app.openapi_schema = schema
     return app.openapi_schema

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from gateway.services.accounts import SESSION_LIMIT_MS
-from gateway.web.deps import COOKIE, Deps, LoggedIn, Token
+from gateway.web.deps import COOKIE, Deps, LoggedIn, Token, caller_address
 from gateway.web.models import Login, Me
 from gateway.web.problems import BEHIND_LOGIN, documented
 
@@ -13,7 +13,7 @@ router = APIRouter(prefix="/auth", tags=["auth"])
 @router.post("/login", responses=documented(401, 403, 422, 429))
 async def login(body: Login, request: Request, response: Response, deps: Deps) -> Me:
     """Open a session: its cookie is new at every login, and what it replaces ends."""
-    address = request.client.host if request.client else "unknown"
+    address = caller_address(request)
     token, caller = await deps.accounts.login(body.username, body.password, address)
     old = request.cookies.get(COOKIE)
     if old:

@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from typing import Annotated, Protocol
 from zoneinfo import ZoneInfo
 
-from fastapi import Depends, Request
+from fastapi import Depends, HTTPException, Request
 from prometheus_client import CollectorRegistry
 
-from gateway.services.accounts import Accounts, Caller, wall_ms
+from gateway.services.accounts import Accounts, Caller, UserRole, wall_ms
 from gateway.services.energy import EnergyStore
+from gateway.services.first_run import FirstRun
 from gateway.services.series import SeriesStore
 from gateway.services.stream import Hub
 from gateway.services.stream_feed import StreamFeed
+from gateway.services.tokens import Tokens
 from gateway.services.views import Operations, RuntimeView, Views
 
 UTC = ZoneInfo("UTC")
@@ -35,6 +37,8 @@ class WebDeps:
     """
 
     accounts: Accounts
+    tokens: Tokens
+    first_run: FirstRun
     views: Views
     history: History
     hub: Hub
@@ -71,7 +75,21 @@ async def _check(request: Request) -> Check:
     return check
 
 
+async def _admin(request: Request) -> Caller:
+    """Return who calls, an administrator, or refuse."""
+    caller = await _caller(request)
+    if caller.role is not UserRole.ADMIN:
+        raise HTTPException(403, "only administrators may do this")
+    return caller
+
+
+def caller_address(request: Request) -> str:
+    """Return the address a request comes from."""
+    return request.client.host if request.client else "unknown"
+
+
 Deps = Annotated[WebDeps, Depends(_deps)]
 LoggedIn = Annotated[Caller, Depends(_caller)]
 Token = Annotated[str, Depends(_token)]
 LoginCheck = Annotated[Check, Depends(_check)]
+AdminOnly = Annotated[Caller, Depends(_admin)]

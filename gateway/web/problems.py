@@ -25,7 +25,7 @@ log = structlog.get_logger()
 MEDIA_TYPE = "application/problem+json"
 LATER = {"Retry-After": "5"}
 # RFC 9110 wants a challenge with every 401; no browser asks for a password on this one.
-CHALLENGE = {"WWW-Authenticate": 'Cookie realm="wattwarden"'}
+CHALLENGE = {"WWW-Authenticate": 'Cookie realm="wattwarden", Bearer realm="wattwarden"'}
 
 STATUSES: tuple[tuple[type[GatewayError], int], ...] = (  # the first that fits counts
     (LoginRefusedError, 401),

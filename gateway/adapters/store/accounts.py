@@ -73,6 +73,10 @@ class SqlAccounts:
         """Return the newest audit entries, newest first."""
         return await self._database.read(lambda db: select_audit(db, limit))
 
+    async def audit_page(self, before: int | None, limit: int) -> list[tuple[int, AuditEntry]]:
+        """Return audit entries with their numbers, newest first, below a number."""
+        return await self._database.read(lambda db: select_audit_page(db, before, limit))
+
 
 def insert_user(db: sqlite3.Connection, user: User, entry: AuditEntry) -> bool:
     """Insert a user; return False when the name is taken."""
@@ -165,6 +169,15 @@ def select_audit(db: sqlite3.Connection, limit: int) -> list[AuditEntry]:
     """Return the newest entries, newest first."""
     query = "SELECT at_ms, who, what, detail FROM audit ORDER BY no DESC LIMIT ?"
     return [AuditEntry(*row) for row in db.execute(query, (limit,))]
+
+
+def select_audit_page(
+    db: sqlite3.Connection, before: int | None, limit: int
+) -> list[tuple[int, AuditEntry]]:
+    """Return entries with their numbers, newest first, below a number."""
+    query = "SELECT no, at_ms, who, what, detail FROM audit WHERE no < ? ORDER BY no DESC LIMIT ?"
+    below = 2**63 - 1 if before is None else before
+    return [(row[0], AuditEntry(*row[1:])) for row in db.execute(query, (below, limit))]
 
 
 def _do(db: sqlite3.Connection, query: str, values: tuple[object, ...]) -> int:

@@ -15,7 +15,7 @@ if _hidden:
     del sys.modules["pandas"]
 
 # Written to PRAGMA user_version; rises with every migration.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # Readings share a segment of 2^12 rows, so that a meter's rows are found without an index
 # that every commit would have to touch (docs/adr/0001).
 SEGMENT_BITS = 12
@@ -159,10 +159,21 @@ def first(db: UtilsDatabase) -> None:
         )
 
 
+@migrations(name="0002_api_tokens")
+def api_tokens(db: UtilsDatabase) -> None:
+    """Keep tokens of scripts: only their hashes, as of sessions."""
+    _run(
+        db,
+        "CREATE TABLE api_tokens (name TEXT PRIMARY KEY, token_hash BLOB NOT NULL UNIQUE,"
+        " role TEXT NOT NULL, created_ms INTEGER NOT NULL, created_by TEXT NOT NULL,"
+        " expires_ms INTEGER NOT NULL, seen_ms INTEGER) STRICT;\n",
+    )
+
+
 def refuse_newer(db: sqlite3.Connection, path: str) -> None:
     """Raise SchemaTooNewError when a newer version of the program wrote this database."""
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
-    known = {"0001_first"}
+    known = {"0001_first", "0002_api_tokens"}
     table = "SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'"
     applied = (
         {str(row[0]) for row in db.execute("SELECT name FROM _sqlite_migrations")}

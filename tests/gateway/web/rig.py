@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from typing import TypeVar
 
@@ -10,18 +11,21 @@ import httpx
 from prometheus_client import CollectorRegistry, Counter
 
 from gateway.adapters.memory_accounts import MemoryAccounts
+from gateway.adapters.memory_tokens import MemorySetup, MemoryTokens
 from gateway.adapters.memory_views import MemoryViews
 from gateway.adapters.passwords import Argon2Passwords
 from gateway.domain.alerts import Alert, AlertKind, AlertState, HistoryEntry, Severity
 from gateway.domain.errors import NotFoundError
 from gateway.domain.meters import ChannelInfo, MeterInfo, Role
 from gateway.domain.readings import Channel, Stored
-from gateway.services.accounts import Accounts
+from gateway.services.accounts import USER_OPERATIONS, Accounts
 from gateway.services.energy import Energy, EnergyQuery, Interval, Used, boundaries
+from gateway.services.first_run import FirstRun
 from gateway.services.lockout import Lockout
 from gateway.services.series import Column, GapSpan, Series, SeriesQuery, check
 from gateway.services.stream import Hub
 from gateway.services.stream_feed import StreamFeed
+from gateway.services.tokens import Operation, Tokens, token_operations
 from gateway.services.views import AlertView, MeterView, RuntimeView
 from gateway.supervise import Health
 from gateway.web.app import create_app
@@ -98,10 +102,13 @@ class FakeOperations:
     views: MemoryViews
     calls: list[tuple[str, dict[str, object], str]] = field(default_factory=list)
     error: Exception | None = None
+    others: dict[str, Operation] = field(default_factory=dict)
 
     async def call(self, name: str, args: dict[str, object], who: str) -> dict[str, object]:
         if self.error is not None:
             raise self.error
+        if name in self.others:
+            return await self.others[name](args, who)
         key = str(args["id"])
         if key not in self.views.alerts and key not in self.views.meters:
             msg = f"no {key}"
@@ -134,6 +141,13 @@ class Rig:
             now_ms=lambda: self.now_ms,
             lockout=Lockout(lambda: self.now_s),
         )
+        self.tokens = Tokens(MemoryTokens(self.store), now_ms=lambda: self.now_ms)
+        self.first_run = FirstRun(
+            MemorySetup(self.store),
+            self.passwords,
+            now_ms=lambda: self.now_ms,
+            lockout=Lockout(lambda: self.now_s),
+        )
         self.views = MemoryViews(
             meters={"kitchen": meter_view()}, alerts={"a1": alert_view()}, dead_letters={"json": 2}
         )
@@ -142,6 +156,9 @@ class Rig:
         self.hub = Hub()
         self.feed = StreamFeed(self.hub, self.views, self.latest, JsonShapes())
         self.operations = FakeOperations(self.views)
+        self.operations.others |= token_operations(self.tokens)
+        for name, operation in USER_OPERATIONS.items():
+            self.operations.others[name] = partial(operation, self.accounts)
         self.registry = CollectorRegistry()
         Counter("wattwarden_readings", "Readings.", registry=self.registry).inc(3)
         self.app = create_app(self.deps())
@@ -150,6 +167,8 @@ class Rig:
         health = {"mqtt": Health("running")}
         return WebDeps(
             accounts=self.accounts,
+            tokens=self.tokens,
+            first_run=self.first_run,
             views=self.views,
             history=self.history,
             hub=self.hub,

@@ -1,0 +1,58 @@
+"""Databases of earlier versions: brought up to date, with all that they hold."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlite_utils import Database as UtilsDatabase
+
+from gateway.adapters.store import schema
+from gateway.adapters.store.database import connect, opened
+from gateway.adapters.store.readonly import snapshot
+from gateway.adapters.store.tokens import SqlTokens
+from gateway.services.accounts import AuditEntry, UserRole
+from gateway.services.tokens import ApiToken
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """Make a database as version 0.1.0 did: the first migration and nothing else."""
+    path = tmp_path / "old.db"
+    db = connect(path)
+    schema.migrations.apply(UtilsDatabase(db), stop_before="0002_api_tokens")
+    db.execute("PRAGMA user_version = 1")
+    db.execute("INSERT INTO users VALUES ('ada', 'admin', 'hash', 1, 1)")
+    db.execute("INSERT INTO meters (id, registered_ms) VALUES ('kitchen', 5)")
+    db.close()
+    return path
+
+
+def tables(db: sqlite3.Connection) -> set[str]:
+    return {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def test_an_old_database_can_be_looked_into_as_it_is(old: Path) -> None:
+    with snapshot(old) as db:
+        assert db.execute("SELECT id FROM meters").fetchall() == [("kitchen",)]
+        assert "api_tokens" not in tables(db)
+
+
+async def test_an_old_database_is_brought_up_to_date_and_keeps_all(old: Path) -> None:
+    for _ in range(2):  # the second time nothing is left to do
+        with opened(old) as database:
+            assert database.read_now(
+                lambda db: db.execute("SELECT name FROM users").fetchall()
+            ) == [("ada",)]
+            version = database.read_now(lambda db: db.execute("PRAGMA user_version").fetchone())
+            assert version == (schema.SCHEMA_VERSION,)
+            assert "api_tokens" in database.read_now(tables)
+    with opened(old) as database:
+        token = ApiToken("t", b"x", UserRole.VIEWER, 1, "ada", 2)
+        assert await SqlTokens(database).add_token(token, 5, AuditEntry(1, "ada", "did", ""))
+
+
+def test_the_old_schema_is_that_of_a_new_database_less_what_came_since(
+    old: Path, tmp_path: Path
+) -> None:
+    with opened(tmp_path / "new.db") as database, snapshot(old) as db:
+        assert database.read_now(tables) - tables(db) == {"api_tokens"}
