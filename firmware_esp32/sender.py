@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 # Contract, rule D.
 RESEND_MS = 10000
 # What a board can build, encrypt and send without a large block of RAM.
-MAX_TEXT = 6000
+MAX_TEXT = 4000
 MAX_READINGS = 120
 # Backlog messages on their way without an ack: doubled with each ack, from one.
 _MAX_FLIGHT = 8
