@@ -259,15 +259,17 @@ class Sampler:
         """Sample FRAMES frames and sum them up; blocks for FRAMES · frame_us."""
         if not self._settled:  # a first burst only to learn where the bias lies
             self._sample()
-            for place in range(self.places):
-                self._clean(place)
+            self._digest()
             self._settled = True
         self._sample()
         began_us = ticks_us()
+        self._digest()
+        self.busy_us = ticks_diff(ticks_us(), began_us)
+
+    def _digest(self) -> None:
         for place in range(self.places):
             self._clean(place)
         self._cut()
-        self.busy_us = ticks_diff(ticks_us(), began_us)
 
     def _sample(self) -> None:
         self.board.open(FRAMES)
@@ -281,15 +283,13 @@ class Sampler:
         job = self._job
         job[_FRAMES], job[_STRIDE], job[_PLACE] = FRAMES, self.places, place
         job[_MID] = self.mid[place] = self._mids[place]
-        total = centre(self._codes, self.board.linear, job)
+        centre(self._codes, self.board.linear, job)
         self.clipped[place] = job[_CLIPPED]
         self.low[place], self.high[place] = job[_LOW], job[_HIGH]
-        if not self._settled:
-            self._follow(place, total * 16 // FRAMES)
         self.spikes[place] = despike(self._codes, job)
 
     def _follow(self, place: int, step: int) -> None:
-        """Move a place's mid, within what sums can bear."""
+        """Move a place's mid by 1/16 codes, within what sums can bear."""
         mid = self._mids[place] + step
         self._mids[place] = max(MIDDLE_16 - MID_SPAN_16, min(MIDDLE_16 + MID_SPAN_16, mid))
 
@@ -302,7 +302,8 @@ class Sampler:
             end, end_us = self._crossing(job[_LAST])
             self.span = end_us - begin_us
         else:
-            begin, end = UNIT // 2, (FRAMES - 1) * UNIT - UNIT // 2
+            # The last frame has no next one.
+            begin, end = UNIT // 2, (FRAMES - 1) * UNIT - UNIT // 2 - 1
             self.span = 0
         self.weight = end - begin
         head, tail = (begin + UNIT // 2) // UNIT, (end + UNIT // 2) // UNIT
@@ -316,7 +317,7 @@ class Sampler:
             self._add_end(sums, place, tail, tail_weight)
             self.plain[place], self.square[place], self.product[place] = sums[:3]
             self.ahead[place], self.behind[place] = sums[3:]
-            self._follow(place, sums[0] * 4 // self.weight)  # a quarter of the way
+            self._follow(place, sums[0] * (4 if self._settled else 16) // self.weight)
 
     def _crossing(self, frame: int) -> tuple[int, int]:
         """Return where between two frames the voltage rose through zero.
