@@ -58,7 +58,25 @@ class Record:
         raw = self._file.load()
         self.found = raw is not None  # False: no bundle was ever announced to this meter
         if raw is not None:
-            self.state.update(json.loads(raw))
+            self._take(raw)
+
+    def _take(self, raw: bytes) -> None:
+        """Take what was saved, as far as it is usable: a boot must never fail on it."""
+        try:
+            saved = json.loads(raw)
+        except ValueError:
+            return
+        state = self.state
+        for key, value in saved.items() if isinstance(saved, dict) else ():
+            known = state.get(key)  # None: a newer firmware's key, or one of free form
+            if known is None or isinstance(value, type(known)):
+                state[key] = value
+        for key in ("active", "back"):
+            if state[key] not in (NONE, 0, 1):
+                state[key] = NONE
+        for key, nothing in (("versions", 0), ("hashes", ""), ("confirmed", False)):
+            if len(state[key]) != len(LETTERS):
+                state[key] = [nothing, nothing]
 
     def save(self) -> None:
         """Keep the state. FlashError leaves the one before it."""
