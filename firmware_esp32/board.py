@@ -33,6 +33,7 @@ READ_US = 35
 WATCHDOG_MS = 20_000  # several windows, and longer than any single wait of the firmware
 WIFI_MS = 20_000
 PAIRS = 6000  # about 0.7 s: 35 cycles, so that every part of the swing is seen often
+RETRY_BURSTS = 400  # about a minute
 CAUSES = ("", "power", "hard", "watchdog", "sleep", "soft")
 
 
@@ -62,6 +63,7 @@ class Board:
         atten = machine.ADC.ATTN_11DB
         self._inputs = [machine.ADC(machine.Pin(p), atten=atten) for p in pins[: clamps + 1]]
         self.calibrated = False
+        self._bursts = 0
         self.linear: array[int] = straight()
         self.linearise()
         self._wlan = network.WLAN(network.STA_IF)
@@ -90,8 +92,12 @@ class Board:
         return self.calibrated
 
     def open(self, frames: int) -> None:  # noqa: ARG002 - the simulated board needs it
-        """Prepare a burst: nothing to do here, garbage is collected between bursts."""
+        """Prepare a burst: collect garbage, and now and then try again to linearise."""
         gc.collect()
+        if not self.calibrated:
+            self._bursts += 1
+            if self._bursts % RETRY_BURSTS == 0:
+                self.linearise()
 
     def readers(self) -> "tuple[Callable[[], int], ...]":
         """Return the µs tick's reader, the voltage's and each clamp's."""

@@ -18,12 +18,10 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
-import structlog
 
 from simulation.chain import Chain
 from simulation.sources import Source
 
-log = structlog.get_logger()
 BURST, RELAY, IDENTIFY = 0, 1, 2
 MOST_FRAMES = 500
 _REQUEST = struct.Struct("<BHQ")
@@ -118,8 +116,8 @@ class Supply:
             with link:
                 link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._talk(link)
-        except OSError as error:
-            log.debug("simulated_meter_left", error=str(error))
+        except OSError:
+            pass  # it was killed, or we are closed
         finally:
             with self._guard:
                 self._links.discard(link)
