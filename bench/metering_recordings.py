@@ -16,7 +16,6 @@ import pandas as pd
 from bench.common import Figures, Limit, progress
 from bench.metering_loads import CHANNEL, Session
 from bench.metering_rig import BURSTS, FRAMES, Burst, Measured, Rig
-from simulation.chain import Codes
 from simulation.noise import Floats
 from simulation.sources import RecordingSource
 from tests.support.shared import shared_data
@@ -85,8 +84,7 @@ class IdealConverter:
             at_s: Floats = at_us * np.float64(1e-6)
             values = np.stack([source.volts(at_s), source.amps(0, at_s)], axis=1)
             codes = np.clip(np.rint(2048 + values * scales), 0, 4095).astype(np.uint16)
-            filled: Codes = ((codes << 4) | (codes >> 8)).astype(np.uint16)
-            yield at_us.astype(np.uint32), filled
+            yield at_us.astype(np.uint32), ((codes << 4) | (codes >> 8)).astype(np.uint16)
 
 
 def load(folder: Path) -> list[Recording]:

@@ -80,7 +80,7 @@ async def _main() -> None:
     # CPython's gc has no such figure; the VM's tells what the meter keeps.
     allocated = getattr(gc, "mem_alloc", lambda: 0)
     before = allocated()
-    meter = power.PowerMeter(board, tables.nominal(names))  # type: ignore[arg-type]
+    meter = power.PowerMeter(board, tables.nominal(names))
     gc.collect()
     _say({"heap": allocated() - before})
     while True:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from hardware import Board
+    from hardware import Measured
     from tables import Calibration
 
 WINDOW_MS = 1000
@@ -60,7 +60,7 @@ class PowerMeter:
     calibration is for another number of clamps.
     """
 
-    def __init__(self, board: "Board", calibration: "Calibration") -> None:
+    def __init__(self, board: "Measured", calibration: "Calibration") -> None:
         self.board = board
         self.calibration = calibration
         if len(calibration.channels) != board.clamps:

@@ -8,7 +8,7 @@ from ticks import ticks_diff, ticks_us
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from hardware import Board
+    from hardware import Sampled
     from micropython import ptr16, ptr32
 
 # Every sum of squares or products over FRAMES codes stays below 2**31, because a code is
@@ -234,7 +234,7 @@ class Sampler:
     late        frames begun late; clipped[k], spikes[k]; low[k], high[k] raw codes
     """
 
-    def __init__(self, board: "Board") -> None:
+    def __init__(self, board: "Sampled") -> None:
         self.board = board
         self.places = places = board.clamps + 1
         self._codes = array("H", bytes(2 * FRAMES * places))
