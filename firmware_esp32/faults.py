@@ -43,7 +43,7 @@ SLACK = 1.1  # of what is generated: ratio errors of two clamps
 
 OPEN_GRID_MS = const(600_000)
 OPEN_HOLD_MS = const(60_000)
-SILENT_W = 2.0  # a meter and its gateway alone draw more
+SILENT_W = 5.0  # hum on an open input; meter, gateway and their Wi-Fi alone draw more
 SILENT_VA = 20.0  # noise of a clamp's input, at 240 V
 LOST_W = 200.0  # what must vanish at once for a load's clamp to be suspected
 LOST_SLACK_W = 10.0

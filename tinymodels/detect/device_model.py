@@ -22,6 +22,8 @@ LEAST_PER_CLASS = 240  # rows; a rarer class is judged by the whole day's number
 # d² at ε: what a meter accepts; it judges every second, so the least lies further out than
 # the gateway's.
 LEAST_LIMIT, MOST_LIMIT = 25.0, 10_000.0
+# Windows of a second peak higher than the minutes of a fit, and next month differs from this.
+MARGIN = 1.25
 WINSOR = 4.0  # single wild rows must not widen what is called normal
 CORRELATION_SHRINK = 0.1
 FOLDS = 7
@@ -219,4 +221,4 @@ def _limit(at_ms: Ints, d2: Floats, alarms_per_month: float) -> float:
         if above.size and 1 + int((np.diff(above) > MERGE_MS).sum()) > allowed:
             break
         limit = min(limit, float(level)) if allowed else limit
-    return max(limit, LEAST_LIMIT)
+    return max(MARGIN * limit, LEAST_LIMIT)
