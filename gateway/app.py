@@ -48,7 +48,7 @@ from gateway.services.stream_feed import StreamFeed
 from gateway.services.tokens import Tokens, token_operations
 from gateway.services.views import RuntimeView
 from gateway.services.watching import Watching
-from gateway.settings import Settings
+from gateway.settings import Settings, web_tls_context
 from gateway.supervise import Board, Stage, run_stages
 
 log = structlog.get_logger()
@@ -184,7 +184,7 @@ def _web_stages(parts: Parts) -> list[Stage]:
         parts.accounts, parts.tokens, parts.first_run, views, history, hub, feed,
         parts.operations, parts.runtime, parts.unready, registry, bound_host=web.host, zone=zone,
     )  # fmt: skip
-    server = WebServer(create_app(deps), web.host, web.port)
+    server = WebServer(create_app(deps), web.host, web.port, web_tls_context(web))
 
     async def stop() -> None:
         hub.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gateway.domain.errors import ConfigError
 
@@ -69,6 +69,15 @@ class WebSettings(Section):
     enabled: bool = True
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, lt=65536)
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            msg = "cert_file and key_file belong together: give both, or none for plain HTTP"
+            raise ValueError(msg)
+        return self
 
 
 class MeterSettings(Section):
@@ -159,6 +168,7 @@ def check_files(settings: Settings) -> None:
         if path is not None:
             read_secret(path, key=key)
     tls_context(settings.mqtt)
+    web_tls_context(settings.web)
 
 
 def tls_context(mqtt: MqttSettings) -> ssl.SSLContext | None:
@@ -170,6 +180,26 @@ def tls_context(mqtt: MqttSettings) -> ssl.SSLContext | None:
     except (OSError, ssl.SSLError) as error:
         msg = f"mqtt.ca_file: {mqtt.ca_file} cannot be used: {error}"
         raise ConfigError(msg) from error
+
+
+def web_tls_context(web: WebSettings) -> ssl.SSLContext | None:
+    """Return what serves HTTPS, None without a certificate; or raise ConfigError."""
+    if web.cert_file is None or web.key_file is None:
+        return None
+    read_secret(web.key_file, key="web.key_file")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(web.cert_file, web.key_file, password=_no_password)
+    except (OSError, ValueError) as error:  # SSLError is an OSError
+        msg = f"web.cert_file, web.key_file: {web.cert_file} cannot be used: {error}"
+        raise ConfigError(msg) from error
+    return context
+
+
+def _no_password() -> str:
+    msg = "the key is encrypted; write it without a password, readable by its owner alone"
+    raise ValueError(msg)
 
 
 def _explain(error: ValidationError) -> list[str]:

@@ -16,6 +16,7 @@ from gateway.web.bodies import BodyLimit
 from gateway.web.deps import API, COOKIE, WebDeps
 from gateway.web.gate import OPEN_PATHS, Gate
 from gateway.web.hosts import KnownHosts
+from gateway.web.methods import Methods
 from gateway.web.problems import Problem, handle
 from gateway.web.shield import Shield
 
@@ -23,10 +24,12 @@ HANDLED = (GatewayError, HTTPException, RequestValidationError)
 
 LOGINS: list[dict[str, list[str]]] = [{"session": []}, {"token": []}]  # either of them
 
+OWN_PATHS: dict[str, dict[str, object]] = {"/openapi.json": {"get": {}}}  # not in itself
+
 
 def create_app(deps: WebDeps) -> FastAPI:
     """Return the API over these ports; it holds no state beside theirs."""
-    app = FastAPI(
+    app: FastAPI = FastAPI(
         title="Wattwarden",
         version=gateway.__version__,
         openapi_url="/openapi.json",
@@ -39,6 +42,7 @@ def create_app(deps: WebDeps) -> FastAPI:
             Middleware(Shield, hosts=KnownHosts((deps.bound_host, *deps.allowed_hosts))),
             Middleware(Gate, accounts=deps.accounts, tokens=deps.tokens),
             Middleware(BodyLimit),
+            Middleware(Methods, paths=lambda: app.openapi()["paths"] | OWN_PATHS),
             Middleware(GZipMiddleware, minimum_size=1024, compresslevel=5),
         ],
     )

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+import ssl
 from collections.abc import Generator
 from ipaddress import IPv6Address, ip_address
 
@@ -91,9 +92,12 @@ class _Server(uvicorn.Server):
 class WebServer:
     """Serves an app on one address until cancelled; a service for `supervise`."""
 
-    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
-        """Port 0 takes a free one, see `port` after `bind`."""
+    def __init__(
+        self, app: ASGIApp, host: str, port: int, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """Port 0 takes a free one, see `port` after `bind`; `tls` None serves plain HTTP."""
         self._app = app
+        self._tls = tls
         self._host = host
         self._wanted_port = port
         self._socket: socket.socket | None = None
@@ -150,6 +154,7 @@ class WebServer:
             self._socket = None
 
     def _config(self) -> uvicorn.Config:
+        tls = self._tls
         return uvicorn.Config(
             self._app,
             interface="asgi3",
@@ -167,6 +172,7 @@ class WebServer:
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=GRACE_S,
             h11_max_incomplete_event_size=LARGEST_HEADER,
+            ssl_context_factory=None if tls is None else lambda *_: tls,
         )
 
 

@@ -19,6 +19,9 @@ SECURITY_HEADERS = {
     "Cache-Control": "no-store",
 }
 
+# RFC 6797; only where the page came over TLS, or nobody could open it any more.
+HSTS = "max-age=31536000"
+
 
 class Shield:
     """Wraps the whole app; what passes is called by a known name and not from another site."""
@@ -41,6 +44,8 @@ class Shield:
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
+                if scope["scheme"] == "https":
+                    headers.setdefault("Strict-Transport-Security", HSTS)
             await send(message)
 
         refusal = self._refusal(scope)

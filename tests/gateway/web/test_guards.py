@@ -164,7 +164,7 @@ async def test_every_error_is_a_problem(rig: Rig) -> None:
         assert_problem(await client.post(f"{API}/alerts/none/resolve"), 404)
         wrong_method = await client.put(f"{API}/status")
         assert_problem(wrong_method, 405)
-        assert wrong_method.headers["allow"] == "GET"
+        assert wrong_method.headers["allow"] == "GET, HEAD, OPTIONS"
         for error, status in (
             (StorageError("/secret/path: disk I/O error"), 503),
             (ConfigError("x"), 500),

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import ssl
 import statistics
 import time
 from collections.abc import AsyncIterator
@@ -18,9 +19,11 @@ from tests.gateway.web.rig import PASSWORD, Rig, assert_problem
 
 
 @asynccontextmanager
-async def serving(rig: Rig, host: str = "127.0.0.1") -> AsyncIterator[WebServer]:
+async def serving(
+    rig: Rig, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> AsyncIterator[WebServer]:
     """Run a server on a free port and stop it as the daemon does."""
-    web = WebServer(rig.app, host, 0)
+    web = WebServer(rig.app, host, 0, tls)
     web.bind()
     task = asyncio.create_task(web.run())
     try:
