@@ -104,6 +104,8 @@ def board_page(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     page = importlib.import_module("board")
     uname = SimpleNamespace(machine="Generic ESP32 module with ESP32")
     monkeypatch.setattr(page, "os", SimpleNamespace(uname=lambda: uname))
+    # CPython would search all of the test run's objects.
+    monkeypatch.setattr(page, "gc", SimpleNamespace(collect=lambda: None))
     yield page
     sys.modules.pop("board", None)
 
