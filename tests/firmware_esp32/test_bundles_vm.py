@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from tests.support.bundle_vm import VmMeter
-from tests.support.firmware import needs_vm
+from tests.support.firmware import needs_vm, vm
 from tinymodels.detect.bundle import pack_firmware
+from tools.make_bundle import firmware
 
 pytestmark = needs_vm
 EXTRA = {"extra.py": b"y = 2\n" * 900}
@@ -80,6 +81,34 @@ def test_good_bad_and_forged_ones_in_the_vm(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize(("kind", "step"), [("model", 37), ("calibration", 31), ("firmware", 71)])
 def test_power_cuts_at_block_writes(tmp_path: Path, kind: str, step: int) -> None:
     assert cut_everywhere(tmp_path, kind, first=step // 3, step=step) > 20
+
+
+@pytest.mark.parametrize(("architecture", "fits"), [("x64", "True"), ("xtensawin", "False")])
+def test_bytecode_for_another_chip_is_refused_in_the_vm(
+    tmp_path: Path, architecture: str, fits: str
+) -> None:
+    (tmp_path / "sources").mkdir()
+    (tmp_path / "sources" / "app.py").write_text(
+        "import micropython\n@micropython.viper\ndef one() -> int:\n    return 1\n"
+    )
+    (tmp_path / "bundle").write_bytes(firmware(tmp_path / "sources", 3, architecture))
+    script = """
+import asyncio, sys, container
+from errors import BadBundleError
+async def pause():
+    pass
+async def main(source, folder):
+    await container.unpack(source, folder, 3, pause)
+    try:
+        await container.check(folder, pause)
+    except BadBundleError:
+        return False
+    sys.path.insert(0, folder)
+    import app
+    return app.one() == 1
+print(asyncio.run(main(*sys.argv[1:])))
+"""
+    assert vm(script, str(tmp_path / "bundle"), str(tmp_path / "app_a")).strip() == fits
 
 
 @pytest.mark.soak
