@@ -25,6 +25,7 @@ LEAST_LIMIT, MOST_LIMIT = 25.0, 10_000.0
 # Windows of a second peak higher than the minutes of a fit, and next month differs from this.
 MARGIN = 1.25
 WINSOR = 4.0  # single wild rows must not widen what is called normal
+TAIL_PART = 0.999
 CORRELATION_SHRINK = 0.1
 FOLDS = 7
 # Least mean, greatest mean, least spread, greatest spread: what the firmware accepts.
@@ -181,9 +182,11 @@ def _spread(values: Floats, law: tuple[float, float, float, float]) -> tuple[flo
     low, high, narrow, wide = law
     middle, width = float(values.mean()), max(float(values.std()), narrow)
     drawn = np.clip(values, middle - WINSOR * width, middle + WINSOR * width)
-    # Exact rounding keeps the file's numbers inside the ranges.
     mean = min(max(float(drawn.mean()), low), high)
-    return mean, min(max(float(drawn.std()), narrow), wide)
+    # Maximum likelihood, but no narrower than its tail: else the feature with the longest one
+    # sets ε for all, and a swell of the voltage hides below a cooker's rare evenings.
+    tail = float(np.quantile(np.abs(values - mean), TAIL_PART)) / WINSOR
+    return mean, min(max(float(drawn.std()), tail, narrow), wide)
 
 
 def _correlate(z: Floats) -> Floats:
