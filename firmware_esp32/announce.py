@@ -3,7 +3,6 @@
 import sys
 from binascii import a2b_base64
 
-from canon import announced
 from errors import BadBundleError
 from refusals import SIGNATURE
 
@@ -51,6 +50,7 @@ async def check_signature(entry: "Entry", meter: str, keys: "Keys", pause: "Paus
     Awaits `pause` between slices of at most 20 ms (estimated) on a board.
     """
     # Needed now and then, so its code and tables do not stay in RAM.
+    from canon import announced  # noqa: PLC0415
     from ed25519 import verify  # noqa: PLC0415
 
     kind = entry["kind"]
@@ -64,6 +64,6 @@ async def check_signature(entry: "Entry", meter: str, keys: "Keys", pause: "Paus
     except ValueError as error:
         raise BadBundleError(SIGNATURE, str(error)) from error
     finally:
-        for name in ("ed25519", "sha512"):
+        for name in ("canon", "ed25519", "sha512"):
             sys.modules.pop(name, None)
     raise BadBundleError(SIGNATURE)

@@ -132,3 +132,12 @@ def _hashed(path: str, name: str, sha256: str) -> "Iterator[str]":
 def whole(root: str, slot: int, full: bool = False) -> bool:
     """Tell whether a firmware slot is whole (`full`: byte by byte; blocks for a second)."""
     return slot != NONE and not any(faults(firmware_folder(root, slot), full))
+
+
+def version_of(folder: str) -> int:
+    """Return the version an unpacked slot says it is, 0 when there is none."""
+    try:
+        with open(folder + "/" + MANIFEST) as file:
+            return int(json.load(file)["version"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0

@@ -6,7 +6,6 @@ old one keeps running and a `model` event says why. docs/firmware/bundles.md has
 what a power cut at each step leaves.
 """
 
-import container
 from announce import KINDS, MOST_BYTES, well_formed
 from bootslot import NONE
 from errors import BadBundleError, FlashError, LinkError
@@ -212,7 +211,7 @@ class Bundles:
     async def _try_firmware(self, slots: Slots, entry: "Entry", slot: int) -> None:
         """Read a slot back, then have main.py start it, on trial."""
         try:
-            await container.check(slots.path(slot), self._installer.pause)
+            await self._installer.check_firmware(slots.path(slot))
         except BadBundleError:
             slots.drop(slot)
             raise

@@ -67,15 +67,6 @@ async def check(folder: str, pause: "Pause") -> None:
             await pause()
 
 
-def version_of(folder: str) -> int:
-    """Return the version an unpacked slot says it is, 0 when there is none."""
-    try:
-        with open(folder + "/" + MANIFEST) as file:
-            return int(json.load(file)["version"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0
-
-
 def _refuse(detail: str) -> None:
     raise BadBundleError(SELFTEST, detail)
 

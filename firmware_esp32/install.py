@@ -1,8 +1,8 @@
 """Bringing an announced bundle into the inactive slot: signature, fetch, hash, write."""
 
 import os
+import sys
 
-import container
 from announce import check_signature
 from errors import BadBundleError, LinkError
 from fetch import Fetcher
@@ -51,7 +51,7 @@ class Installer:
         try:
             if slots.kind == "firmware":
                 slots.drop(slot)
-                await container.unpack(path, slots.path(slot), entry["version"], self.pause)
+                await self._unpack(path, slots.path(slot), entry["version"])
             else:
                 os.rename(path, slots.path(slot))
         except OSError as error:
@@ -59,6 +59,24 @@ class Installer:
         slots.stage(slot, entry)
         self.fetcher.drop(entry)
         return slot
+
+    async def check_firmware(self, folder: str) -> None:
+        """Read an unpacked firmware back; BadBundleError when it could not be started."""
+        # Imported when needed and let go: the meter runs without it for months.
+        import container  # noqa: PLC0415
+
+        try:
+            await container.check(folder, self.pause)
+        finally:
+            sys.modules.pop("container", None)
+
+    async def _unpack(self, path: str, folder: str, version: int) -> None:
+        import container  # noqa: PLC0415 - see check_firmware
+
+        try:
+            await container.unpack(path, folder, version, self.pause)
+        finally:
+            sys.modules.pop("container", None)
 
     async def _collect(self, entry: "Entry", copies: int) -> str:
         """Return the path of the whole bundle, its hash checked."""

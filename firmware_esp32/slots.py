@@ -4,8 +4,7 @@ import hashlib
 import os
 from binascii import crc32, hexlify
 
-from bootslot import LETTERS, NONE, Record, firmware_folder
-from container import version_of
+from bootslot import LETTERS, NONE, Record, firmware_folder, version_of
 from errors import FlashError
 from refusals import DAMAGED, LOADER, POWER_CUT
 
