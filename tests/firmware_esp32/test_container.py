@@ -10,7 +10,7 @@ from typing import Any
 
 import container
 import pytest
-from bootslot import MANIFEST, faults
+from bootslot import MANIFEST, faults, version_of
 from errors import BadBundleError
 
 from tinymodels.detect.bundle import pack_firmware
@@ -51,7 +51,7 @@ async def test_unpacks_every_file_and_the_manifest(tmp_path: Path) -> None:
     assert json.loads(there.pop(MANIFEST))["version"] == 3
     assert there == FILES
     await container.check(str(folder), Pauses())
-    assert container.version_of(str(folder)) == 3
+    assert version_of(str(folder)) == 3
 
 
 async def test_what_was_in_the_slot_is_gone(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ async def test_what_does_not_fit_together_is_refused_and_the_slot_stays(
         await unpack(tmp_path, packed)
     assert refusal.value.reason == "selftest"
     assert not any(faults(str(before), full=True))
-    assert container.version_of(str(before)) == 2
+    assert version_of(str(before)) == 2
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from container import version_of
+from bootslot import version_of
 from cryptography.hazmat.primitives.asymmetric.ec import (
     SECP256R1,
     EllipticCurvePrivateKey,
