@@ -63,6 +63,7 @@ async def sha512(message: bytes, pause: "Pause") -> bytes:
         for first in range(0, _ROUNDS, _SLICE):
             if first and first % 16 == 0:
                 _extend(schedule)
+                await pause()
             working = _rounds(working, schedule, first)
             await pause()
         state = [(state[i] + working[i]) & _MASK for i in range(8)]
