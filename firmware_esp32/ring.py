@@ -6,7 +6,7 @@ import struct
 # more than 48 KiB.
 _CAPACITY = (660, 480, 360, 360, 340, 340)
 # Small pages find room in a fragmented heap where one block of 48 KiB would not.
-_PAGE_BYTES = 2048
+_PAGE_BYTES = 1024
 # up and dt in ms, voltage in 10 mV, frequency in mHz above 30 Hz, flags
 _HEAD = "<IHHHB"
 _HEAD_BYTES = 11

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 # Contract, rule D.
 RESEND_MS = 10000
-# What a board can build, encrypt and send without a large block of RAM.
-MAX_TEXT = 4000
+# What a board can build, encrypt and send: its heap is soon without large blocks.
+MAX_TEXT = 3000
+_MIN_TEXT = 1000  # one reading of six channels
 MAX_READINGS = 120
 # Backlog messages on their way without an ack: doubled with each ack, from one.
 _MAX_FLIGHT = 8
@@ -35,6 +36,7 @@ class Sender:
         self._reader = Reader(spool)
         self._row = Row(ring.channels)
         self._acked = -1
+        self._max_text = MAX_TEXT
         self._lives: list[list[int]] = []  # last window, time: live messages uncovered
         self._flight: list[tuple[int, int, int]] = []  # boot, last window, time: backlog ones
         self._was_live = False
@@ -65,7 +67,21 @@ class Sender:
             self._window = min(self._window * 2, _MAX_FLIGHT)
 
     def take(self, now_ms: int, offset_ms: "int | None") -> "Taken | None":
-        """Return the next payload and its kind, None when nothing is due."""
+        """Return the next payload and its kind, None when nothing is due.
+
+        Where the heap has no room for a whole message, later ones are made smaller.
+        """
+        try:
+            return self._take(now_ms, offset_ms)
+        except MemoryError:
+            if self._max_text <= _MIN_TEXT:
+                raise
+            self._max_text = max(self._max_text // 2, _MIN_TEXT)
+            self._live_from = self._live_at
+            self._rewind()
+            return None
+
+    def _take(self, now_ms: int, offset_ms: "int | None") -> "Taken | None":
         self._go_back_when_due(now_ms)
         backlog = len(self._flight) < self._window and self._has_backlog()
         self._live_at = max(self._live_at, self._ring.lo, self._acked + 1)
@@ -114,7 +130,7 @@ class Sender:
             boot = reader.boot
             own = offset_ms if boot == self._boot else self._spool.boots[boot].offset_ms
             text = minute_text(boot, self._spool.boots[boot].names, reader.minute, own)
-            if size + len(text) > MAX_TEXT:
+            if size + len(text) > self._max_text:
                 break
             parts.append(text)
             size += len(text) + 1
@@ -139,7 +155,7 @@ class Sender:
         while at < end and len(parts) < MAX_READINGS:
             self._ring.read(at, row)
             text = window_text(self._boot, self._names, row, offset_ms)
-            if size + len(text) > MAX_TEXT:
+            if size + len(text) > self._max_text:
                 break
             parts.append(text)
             size += len(text) + 1

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 BLOCK = 4096  # an ESP32's flash is erased in sectors of this size
+ERASED = b"\xff" * BLOCK  # made once: a small heap soon has no room for a whole block
 _SYNC, _COUNT, _SIZE, _ERASE = 3, 4, 5, 6  # ioctl of MicroPython's block devices
 
 
@@ -28,7 +29,7 @@ class Flash:
         except OSError:
             with open(path, "wb") as new:
                 for _ in range(size // BLOCK):  # noqa: FURB122 - the VM has no writelines
-                    new.write(b"\xff" * BLOCK)
+                    new.write(ERASED)
         self._file: BinaryIO = open(path, "r+b")  # noqa: SIM115 - open as long as the process
 
     def readblocks(self, block: int, buf: "bytearray", offset: int = 0) -> None:
@@ -52,7 +53,7 @@ class Flash:
             return BLOCK
         if what == _ERASE:
             self.erases += 1
-            self._put(argument * BLOCK, b"\xff" * BLOCK)
+            self._put(argument * BLOCK, ERASED)
             return 0
         return 0 if what == _SYNC else None
 

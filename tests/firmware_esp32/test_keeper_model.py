@@ -3,7 +3,9 @@
 import json
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import ring
@@ -18,7 +20,16 @@ from hypothesis.stateful import (
     rule,
 )
 
-from tests.support.keeping import Cuts, Gateway, Home, PowerCutError, on_flash, power
+from tests.support.keeping import (
+    Cuts,
+    Gateway,
+    Home,
+    PowerCutError,
+    in_ram,
+    on_flash,
+    power,
+    untold,
+)
 
 # A ring of five minutes of 10 s windows, a spool of some thirty minutes.
 DT_MS = 10_000
@@ -33,7 +44,7 @@ class Meter(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.patches = [
+        self.patches: list[Any] = [
             mock.patch.object(ring, "_CAPACITY", (RING,) * 6),
             mock.patch.object(spool, "SEGMENT_BYTES", SEGMENT),
             mock.patch.object(spool, "BLOCK_BYTES", BLOCK),
@@ -45,7 +56,6 @@ class Meter(RuleBasedStateMachine):
         self.power = power(self.cuts)
         self.power.__enter__()
         self.home = Home(self.root, 1, DT_MS)
-        self.home.quota = QUOTA
         self.gateway = Gateway()
         self.made: dict[int, int] = {}  # boot -> windows made
         self.told: dict[int, int] = {}  # boot -> upto the meter was ever told
@@ -55,8 +65,9 @@ class Meter(RuleBasedStateMachine):
         self.connected = False
         self.on_the_way: list[str] = []
 
-    @initialize()
-    def start(self) -> None:
+    @initialize(quota=st.sampled_from([300, 500, 800, QUOTA]))
+    def start(self, quota: int) -> None:
+        self.home.quota = quota
         self.made[self.home.boot()] = 0
 
     def teardown(self) -> None:
@@ -112,6 +123,8 @@ class Meter(RuleBasedStateMachine):
         if taken is None:
             return None
         for reading in json.loads(taken[0]):
+            if reading["boot"] == self.home.keeper.boot and "spool" in reading.get("flags", ()):
+                assert reading["seq"] < in_ram(self.home.keeper).start, "record and windows"
             assert reading["seq"] > self.known.get(reading["boot"], -1), "sent a covered one"
         return taken[0]
 
@@ -135,10 +148,10 @@ class Meter(RuleBasedStateMachine):
 
     @precondition(lambda self: self.connected)
     @rule(arrives=st.booleans())
-    def report(self, arrives: bool) -> None:
-        self._report(arrives)
+    def report(self, *, arrives: bool) -> None:
+        self._report(arrives=arrives)
 
-    def _report(self, arrives: bool) -> None:
+    def _report(self, *, arrives: bool) -> None:
         for boot, first, last in self.home.keeper.dropped():
             if arrives:
                 self.gateway.dropped(boot, first, last)
@@ -157,10 +170,8 @@ class Meter(RuleBasedStateMachine):
     def power_cut(self, step: int, part: float, count: int) -> None:
         before = self.home.registers.mwh_in[0]
         self.cuts.at, self.cuts.part = self.cuts.steps + step, part
-        try:
+        with suppress(PowerCutError):
             self._windows(count, 700.0)
-        except PowerCutError:
-            pass
         self._start_again()
         # 700 W over at most a minute, what was in the ring's last window, and the old rest.
         after = self.home.registers.mwh_in[0]
@@ -174,7 +185,7 @@ class Meter(RuleBasedStateMachine):
         self._start_again(cut=self.home.keeper.failed_writes > 0)
         assert self.home.registers.mwh_in[0] == before
 
-    def _start_again(self, cut: bool = True) -> None:
+    def _start_again(self, *, cut: bool = True) -> None:
         """Note what went with the power: what no ack covers and no record holds."""
         self.cuts.at = None
         boot, made = self.home.keeper.boot, self.made[self.home.keeper.boot]
@@ -188,7 +199,7 @@ class Meter(RuleBasedStateMachine):
         tail = {seq for seq in gone if seq > max(on_flash_now, default=self.told.get(boot, -1))}
         if not cut:
             tail = set()
-        assert gone - tail <= self._pending(boot), "a hole that nobody was told of"
+        assert gone - tail <= untold(self.home.keeper, boot), "a hole that nobody was told of"
         # Two minutes at most, unless the flash has refused.
         assert len(tail) <= 13 or self.home.keeper.failed_writes
         self.cut.setdefault(boot, set()).update(
@@ -197,10 +208,6 @@ class Meter(RuleBasedStateMachine):
         self.connected = False
         self.known.clear()
         self.made[self.home.boot()] = 0
-
-    def _pending(self, boot: int) -> set[int]:
-        ranges = [r for r in self.home.keeper._drops._ranges if r.boot == boot]
-        return {seq for r in ranges for seq in range(r.first, r.last + 1)}
 
     @rule(often=st.integers(2, 9), count=st.integers(1, 60))
     def bad_flash(self, often: int, count: int) -> None:
@@ -226,12 +233,11 @@ class Meter(RuleBasedStateMachine):
         flash = self._on_flash()
         have = {entry["boot"]: entry["from"] for entry in keeper.have()}
         assert len(have) <= 64
-        ranges = keeper._drops._ranges
         for boot, made in self.made.items():
             held = set(flash.get(boot, set()))
             if boot == keeper.boot:
-                held.update(range(keeper._ring.lo, keeper._ring.end))
-            dropped = {s for r in ranges if r.boot == boot for s in range(r.first, r.last + 1)}
+                held.update(in_ram(keeper))
+            dropped = untold(keeper, boot)
             told = self.told.get(boot, -1)
             lost = self.cut.get(boot, set())
             for seq in range(told + 1, made):

@@ -169,7 +169,19 @@ class Home:
         window.q = [p * 0.1 for p in window.p]
         for k in range(count):
             self.registers.add(k, window.p[k], self.dt_ms)
-        return self.keeper.add(window, self.registers, None)  # type: ignore[arg-type]
+        return self.keeper.add(window, self.registers, None)
+
+
+def in_ram(keeper: Keeper) -> range:
+    """Return the windows in the keeper's ring."""
+    ring = keeper._ring  # noqa: SLF001 - what it holds is what the tests are about
+    return range(ring.lo, ring.end)
+
+
+def untold(keeper: Keeper, boot: int) -> set[int]:
+    """Return the windows of a boot that the keeper knows to be dropped, told or not."""
+    ranges = keeper._drops._ranges  # noqa: SLF001 - as above
+    return {seq for r in ranges if r.boot == boot for seq in range(r.first, r.last + 1)}
 
 
 class Gateway:
