@@ -108,4 +108,4 @@ async def session(job: "dict[str, Any]") -> "dict[str, Any]":
     return result
 
 
-print(json.dumps(asyncio.run(session(json.loads(sys.argv[1])))))  # noqa: T201 - its answer
+print(json.dumps(asyncio.run(session(json.loads(sys.argv[1])))))
