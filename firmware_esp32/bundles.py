@@ -94,6 +94,20 @@ class Bundles:
         slots = self._slots[kind]
         return None if kind == "firmware" else slots.read(slots.state["active"])
 
+    def unusable(self, kind: str) -> "bytes | None":
+        """Give up the content in force of a model or calibration that cannot be used at boot.
+
+        A firmware may read less than the one before it. Returns what is in force instead, None
+        for the built-in; a `model` event tells of it.
+        """
+        slots = self._slots[kind]
+        if slots.state["active"] != NONE:
+            try:
+                slots.leave(SELFTEST)
+            except FlashError as error:
+                log(f"bundles: cannot save that {kind} is given up ({error})")
+        return self.active(kind)
+
     def versions(self) -> "dict[str, int]":
         """Return the version in force of each kind; 0 = built-in."""
         return {kind: slots.version for kind, slots in self._slots.items()}

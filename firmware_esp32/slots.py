@@ -177,6 +177,18 @@ class Slots:
         """Make the slot before the one on trial active again. FlashError: only in RAM."""
         self._record.fall_back(why)
 
+    def leave(self, why: str) -> None:
+        """Give the active slot up for the other one, else the built-in (not firmware).
+
+        FlashError: only in RAM.
+        """
+        active = self.state["active"]
+        other = 1 - active
+        fit = self.state["confirmed"][other] and self.read(other) is not None
+        self.state["fell"] = [self.state["versions"][active], why]
+        self.state["active"] = other if fit else NONE
+        self.drop(active)
+
     def settle(self) -> None:
         """At boot: end a trial that was cut off, leave a damaged slot. Never raises."""
         try:
@@ -189,11 +201,7 @@ class Slots:
                 self._record.fall_back(POWER_CUT)
             active = self.state["active"]
             if active != NONE and self.read(active) is None:
-                other = 1 - active
-                fit = self.state["confirmed"][other] and self.read(other) is not None
-                self.state["fell"] = [self.state["versions"][active], DAMAGED]
-                self.state["active"] = other if fit else NONE
-                self.drop(active)
+                self.leave(DAMAGED)
         except FlashError:
             pass  # what is in RAM is right; the next boot comes to the same end
 

@@ -11,6 +11,7 @@ from errors import BadBundleError, LinkError
 from main import choose
 
 from tests.support.signing import Signer
+from tinymodels.detect.bundle import pack_firmware
 
 METER = "kitchen"
 RELEASE = Signer(1)
@@ -165,3 +166,19 @@ class Meter:
     def parts(self) -> list[str]:
         """Return the names of downloads that lie about."""
         return [path.name for path in self.root.glob("*.part")]
+
+
+def firmware(version: int, more: bytes = b"") -> bytes:
+    """Return a firmware bundle of that version: an app and some ballast."""
+    return pack_firmware(
+        {"app.py": b"# version %d\n" % version + more, "other.py": b"x = 1\n" * 700}, version
+    )
+
+
+async def install(meter: Meter, kind: str, version: int, content: bytes) -> dict[str, Any]:
+    """Bring a version in and confirm it."""
+    entry = meter.gateway.put(kind, version, content)
+    await meter.desire(entry)
+    await meter.windows()
+    assert meter.why() == [(kind, version, "")]
+    return entry
