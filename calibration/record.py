@@ -31,10 +31,16 @@ class ChannelRecord:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationRecord:
-    """One meter's constants; `v_gain` in V per code, `made` an ISO date for people."""
+    """One meter's constants; `made` is an ISO date for people.
+
+    `v_gain` in V per code at `v_at` codes RMS; it changes by `v_slope` times the relative
+    distance from there.
+    """
 
     version: int
     v_gain: float
+    v_slope: float
+    v_at: float
     channels: Sequence[ChannelRecord]
     made: str = ""
 
@@ -44,7 +50,11 @@ class CalibrationRecord:
             "format": FORMAT,
             "version": self.version,
             "made": self.made,
-            "v": {"gain": _short(self.v_gain)},
+            "v": {
+                "gain": _short(self.v_gain),
+                "slope": _short(self.v_slope),
+                "at": _short(self.v_at),
+            },
             "ch": [_channel(channel) for channel in self.channels],
         }
         return json.dumps(whole, sort_keys=True, separators=(",", ":"))

@@ -101,7 +101,7 @@ class PowerMeter:
         moments = self._moments
         raw = moments.raw(self.board.read_us)
         window = Window(up_ms, dt_ms, raw)
-        volts = self.calibration.v_gain * raw.v_rms
+        volts = self.calibration.volts_per_code(raw.v_rms) * raw.v_rms
         if volts >= DEAD_V:
             window.v = volts
             window.f = raw.f or None  # a voltage that is not mains has no such frequency
@@ -139,7 +139,7 @@ class PowerMeter:
         window.i[k] = abs(gain) * codes
         if not window.v:
             return
-        watts = gain * self.calibration.v_gain
+        watts = gain * self.calibration.volts_per_code(raw.v_rms)
         window.p[k] = watts * (p * cos(phase) - q * sin(phase))
         window.q[k] = watts * (q * cos(phase) + p * sin(phase))
         window.i[k] = max(window.i[k], abs(window.p[k]) / window.v)

@@ -31,6 +31,9 @@ _NOMINAL_CURVE = (
 _ADAPTER_LEAD_DEG = 2.0
 _DEGREE = 0.017453292519943295
 _V_RANGE = (NOMINAL_V / 5, NOMINAL_V * 5)
+_V_SLOPE_RANGE = (-0.05, 0.05)
+_V_AT_RANGE = (50.0, 2000.0)
+_V_AWAY = 0.25
 _A_RANGE = (NOMINAL_A / 20, NOMINAL_A * 20)
 _PHASE_RANGE = (-0.35, 0.35)  # 20 degrees
 _NOISE_RANGE = (0.0, 400.0)
@@ -84,12 +87,30 @@ class Channel:
 
 
 class Calibration:
-    """A whole record; version 0 are nominal parts, not this board's."""
+    """A whole record; version 0 are nominal parts, not this board's.
 
-    def __init__(self, version: int, v_gain: float, channels: "Sequence[Channel]") -> None:
+    `v_gain` (V per code) holds at `v_at` codes RMS; the converter's bend changes it by
+    `v_slope` times the relative distance from there.
+    """
+
+    def __init__(
+        self,
+        version: int,
+        v_gain: float,
+        channels: "Sequence[Channel]",
+        v_slope: float = 0.0,
+        v_at: float = 1000.0,
+    ) -> None:
         self.version = version
         self.v_gain = v_gain
+        self.v_slope = v_slope
+        self.v_at = v_at
         self.channels = list(channels)
+
+    def volts_per_code(self, rms_codes: float) -> float:
+        """Return the voltage's gain at a level; the bend is not followed beyond a quarter."""
+        away = max(-_V_AWAY, min(_V_AWAY, rms_codes / self.v_at - 1))
+        return self.v_gain * (1 + self.v_slope * away)
 
 
 def nominal(names: "Sequence[str]") -> Calibration:
@@ -130,7 +151,11 @@ def parse(record: object, names: "Sequence[str]") -> Calibration:
     if [channel.name for channel in channels] != list(names):
         raise BadBundleError(_FORMAT, "channels differ from this meter's")
     voltage = _mapping(top.get("v"), "v")
-    return Calibration(version, _number(voltage, "gain", "v.gain", _V_RANGE), channels)
+    gain = _number(voltage, "gain", "v.gain", _V_RANGE)
+    if "slope" not in voltage:
+        return Calibration(version, gain, channels)
+    slope = _number(voltage, "slope", "v.slope", _V_SLOPE_RANGE)
+    return Calibration(version, gain, channels, slope, _number(voltage, "at", "v.at", _V_AT_RANGE))
 
 
 def _channel(row: "dict[str, Any]") -> Channel:

@@ -17,7 +17,13 @@ def good() -> dict[str, Any]:
         {"i": 10.0, "gain": 0.0227, "phase": -0.010},
     ]
     channel = {"name": "grid", "sign": -1, "noise": 10.5, "leak": [0.001, -0.002], "points": points}
-    return {"format": 1, "version": 4, "made": "", "v": {"gain": 0.232}, "ch": [channel]}
+    return {
+        "format": 1,
+        "version": 4,
+        "made": "",
+        "v": {"gain": 0.232, "slope": 0.01, "at": 1000.0},
+        "ch": [channel],
+    }
 
 
 def test_a_record_is_read() -> None:
@@ -25,6 +31,16 @@ def test_a_record_is_read() -> None:
     row = calibration.channels[0]
     assert (calibration.version, calibration.v_gain) == (4, 0.232)
     assert (row.sign, row.noise, row.leak_p, row.leak_q) == (-1, 10.5, 0.001, -0.002)
+
+
+def test_the_voltage_gain_follows_the_level_for_a_quarter_of_it() -> None:
+    calibration = tables.parse(good(), NAMES)
+    assert calibration.volts_per_code(1000.0) == pytest.approx(0.232)
+    assert calibration.volts_per_code(1100.0) == pytest.approx(0.232 * 1.001)
+    assert calibration.volts_per_code(9000.0) == pytest.approx(0.232 * 1.0025)
+    record = good()
+    record["v"] = {"gain": 0.232}
+    assert tables.parse(record, NAMES).volts_per_code(1500.0) == pytest.approx(0.232)
 
 
 def test_between_points_the_logarithm_of_the_current_decides() -> None:
@@ -69,6 +85,8 @@ POINT = ("ch", 0, "points", 1)
         (("v", "gain"), 23.0, "range", "v.gain"),
         (("v", "gain"), float("nan"), "range", "v.gain"),
         (("v", "gain"), "0.2", "format", "v.gain"),
+        (("v", "slope"), 0.2, "range", "v.slope"),
+        (("v", "at"), 0.0, "range", "v.at"),
         (("v",), None, "format", "v is"),
         (("ch",), {}, "format", "ch"),
         (("ch", 0), 7, "format", "ch"),
