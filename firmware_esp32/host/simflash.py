@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 BLOCK = 4096  # an ESP32's flash is erased in sectors of this size
 ERASED = b"\xff" * BLOCK  # made once: a small heap soon has no room for a whole block
-_SYNC, _COUNT, _SIZE, _ERASE = 3, 4, 5, 6  # ioctl of MicroPython's block devices
+_SYNC, _COUNT, _SIZE, ERASE = 3, 4, 5, 6  # ioctl of MicroPython's block devices
 
 
 class Flash:
@@ -40,7 +40,7 @@ class Flash:
     def writeblocks(self, block: int, buf: "bytearray", offset: "int | None" = None) -> None:
         """Write a buffer; without an offset the block is erased before."""
         if offset is None:
-            self.ioctl(_ERASE, block)
+            self.ioctl(ERASE, block)
             offset = 0
         self.writes += 1
         self._put(block * BLOCK + offset, buf)
@@ -51,7 +51,7 @@ class Flash:
             return self._size // BLOCK
         if what == _SIZE:
             return BLOCK
-        if what == _ERASE:
+        if what == ERASE:
             self.erases += 1
             self._put(argument * BLOCK, ERASED)
             return 0

@@ -102,8 +102,16 @@ def days(root: str, channels: int, count: int) -> "dict[str, object]":
     size = 0
     for name in os.listdir(root + "/spool"):
         size += os.stat(root + "/spool/" + name)[6]
-    return {"bytes": size, "us": ticks_diff(ticks_us(), begun) / count,
-            "held": keeper.backlog(), "have": keeper.have()}  # fmt: skip
+    minutes_us = ticks_diff(ticks_us(), begun) / count
+    found = {"bytes": size, "us": minutes_us, "held": keeper.backlog(), "have": keeper.have(),
+             "dropped": keeper.dropped()}  # fmt: skip
+    del keeper
+    gc.collect()
+    begun = ticks_us()
+    keeper = Keeper(root, names, 8, 2)
+    found["scan_us"] = ticks_diff(ticks_us(), begun)
+    found["after"] = keeper.backlog()
+    return found
 
 
 def told(line: "dict[str, object]") -> None:
@@ -135,7 +143,25 @@ def life(root: str, seed: int, windows: int, flash: "Flash | None") -> "dict[str
     return {"writes": flash.writes, "erases": flash.erases}
 
 
-def wear(root: str, channels: int, minutes: int, flash: "Flash | None") -> "dict[str, object]":
+def count_by_block() -> "list[int]":
+    """Have the flash count the erases of each block."""
+    import simflash  # noqa: PLC0415 - only with an image
+
+    blocks = [0] * 1024
+    plain = simflash.Flash.ioctl
+
+    def counted(flash: "Flash", what: int, argument: int) -> "int | None":
+        if what == simflash.ERASE:
+            blocks[argument] += 1
+        return plain(flash, what, argument)
+
+    simflash.Flash.ioctl = counted  # type: ignore[method-assign, assignment]
+    return blocks
+
+
+def wear(
+    root: str, channels: int, minutes: int, flash: "Flash | None", blocks: "list[int]"
+) -> "dict[str, object]":
     """Be a meter for some minutes; block erases with registers alone, then offline with a spool."""
     assert flash is not None
     names = NAMES[:channels]
@@ -156,18 +182,21 @@ def wear(root: str, channels: int, minutes: int, flash: "Flash | None") -> "dict
             registers.save()
             keeper.minute(window.up_ms, None)
         erases.append(flash.erases - before)
-    return {"online": erases[0], "offline": erases[1]}
+    return {"online": erases[0], "offline": erases[1], "worst": max(blocks),
+            "used": sum([1 for erased in blocks if erased])}  # fmt: skip
 
 
 def main() -> None:
     """Run what the first argument names; `image:cut` mounts a littlefs first."""
     what, place, first, second = sys.argv[1:5]
     flash: Flash | None = None
+    blocks: list[int] = []
     root = place
     if ":" in place:
         import simflash  # noqa: PLC0415 - only with an image
 
         image, size, cut = place.split(":")
+        blocks = count_by_block()  # before mounting: littlefs keeps the methods it finds
         flash = simflash.mount(image, int(size), int(cut) or None, "/flash")
         root = "/flash"
     if what == "ram":
@@ -177,7 +206,7 @@ def main() -> None:
     elif what == "life":
         done = life(root, int(first), int(second), flash)
     else:
-        done = wear(root, int(first), int(second), flash)
+        done = wear(root, int(first), int(second), flash, blocks)
     print(json.dumps(done))
 
 
