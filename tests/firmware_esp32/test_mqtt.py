@@ -112,7 +112,7 @@ def test_a_wrong_certificate_is_refused(
 
 
 @needs_vm
-@pytest.mark.parametrize("messages", [400, pytest.param(5000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("messages", [300, pytest.param(5000, marks=pytest.mark.soak)])
 def test_the_heap_does_not_grow(messages: int, broker: Mosquitto, authority: Authority) -> None:
     result = run(
         "vm",
