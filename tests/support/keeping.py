@@ -42,13 +42,14 @@ class Cuts:
         self.steps = 0
         self.at: int | None = None  # cut at this step
         self.fail: Callable[[int], bool] = lambda _step: False  # OSError at this step
+        self.error = OSError(5, "input/output error")
         self.part = 0.5  # how much of the write gets to the disk
 
     def due(self, *, may_fail: bool = True) -> bool:
         """Count a step and tell whether the power fails in it."""
         self.steps += 1
         if may_fail and self.fail(self.steps):
-            raise OSError(5, "input/output error")
+            raise self.error
         return self.at is not None and self.steps >= self.at
 
 
