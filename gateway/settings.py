@@ -215,10 +215,10 @@ def _explain(error: ValidationError) -> list[str]:
     return lines
 
 
-def read_secret(path: Path, *, key: str) -> str:
-    """Return the first line of a secret's file, which only its owner may read.
+def read_private(path: Path, *, key: str) -> str:
+    """Return a file that only its owner may read.
 
-    Raise ConfigError naming `key` when the file is missing, empty, or open to others.
+    Raise ConfigError naming `key` when the file is missing or open to others.
     """
     try:
         mode = path.stat().st_mode
@@ -233,6 +233,15 @@ def read_secret(path: Path, *, key: str) -> str:
     if mode & (group | stat.S_IRWXO):
         msg = f"{key}: {path} can be read by others; run: chmod 600 {path}"
         raise ConfigError(msg)
+    return text
+
+
+def read_secret(path: Path, *, key: str) -> str:
+    """Return the first line of a secret's file, which only its owner may read.
+
+    Raise ConfigError naming `key` when the file is missing, empty, or open to others.
+    """
+    text = read_private(path, key=key)
     secret = text.split("\n", 1)[0].strip("\r")
     if not secret:
         msg = f"{key}: {path} is empty"

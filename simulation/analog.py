@@ -50,6 +50,12 @@ class CurrentClamp:
             lead_per_k=float(np.deg2rad(random.uniform(-0.002, 0.002))),
         )
 
+    @classmethod
+    def typical(cls) -> "CurrentClamp":
+        """Return a clamp that is just as the published table has it."""
+        lead_rad = np.deg2rad(_TABLE_LEAD_DEG)
+        return cls(np.log(_TABLE_A), lead_rad, _TABLE_RATIO, CT_V_PER_A, 0.0, 0.0)
+
     def factor(self, rms_a: float, warmer_k: float) -> float:
         """Return volts per ampere at this current."""
         ratio = float(np.interp(np.log(max(rms_a, _LEAST_A)), self.log_a, self.ratio))
@@ -79,6 +85,11 @@ class VoltageAdapter:
             gain_per_k=random.uniform(-25e-6, 25e-6),
             lead_per_k=float(np.deg2rad(random.uniform(-0.002, 0.002))),
         )
+
+    @classmethod
+    def typical(cls) -> "VoltageAdapter":
+        """Return an adapter that is just as the design page has it."""
+        return cls(ADAPTER_V_PER_V, float(np.deg2rad(_ADAPTER_LEAD_DEG)), 0.0, 0.0)
 
     def factor(self, warmer_k: float) -> float:
         """Return volts at the converter per volt of mains."""

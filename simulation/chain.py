@@ -69,6 +69,17 @@ class Chain:
         if quiet:
             self.converter.noise_v = self.converter.spike_share = 0.0
 
+    @classmethod
+    def typical(cls, seed: int, clamps: int = 1) -> "Chain":
+        """Return a board with sensors just as published: it reads well uncalibrated.
+
+        Its converter, noise and timing are those of the seed.
+        """
+        chain = cls(seed, clamps)
+        chain.adapter = VoltageAdapter.typical()
+        chain.sensors = [CurrentClamp.typical() for _ in range(clamps)]
+        return chain
+
     @property
     def linear(self) -> NDArray[np.uint16]:
         """Return 4096 values: what a code is believed to be, in 1/16 code of 3.1 V."""

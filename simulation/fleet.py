@@ -10,7 +10,7 @@ from typing import Self
 
 from gateway.domain.errors import ConfigError
 from simulation.chain import Chain
-from simulation.firmware_files import Runner, firmware_dir, launch
+from simulation.firmware_files import HEAP, Runner, firmware_dir, launch
 from simulation.sources import Source
 from simulation.supply import Supply
 from simulation.virtual_meter import VirtualMeter
@@ -53,9 +53,7 @@ class Fleet:
     `add` makes a meter's files, `start` runs it. Leaving ends every process.
     """
 
-    def __init__(
-        self, directory: Path, *, runner: Runner = Runner.AUTO, heap: str = "160K"
-    ) -> None:
+    def __init__(self, directory: Path, *, runner: Runner = Runner.AUTO, heap: str = HEAP) -> None:
         self.directory = directory
         self.launch = launch(runner, heap=heap)
         self.supply = Supply()

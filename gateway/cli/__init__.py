@@ -1,12 +1,12 @@
 """The command line `wattwarden`: every command is thin and imported only when it is called."""
 
-import importlib
 import sys
 from collections.abc import Sequence
 
 import click
 
 from gateway import __version__
+from gateway.cli.lazy import LazyGroup
 from gateway.domain.errors import BadInputError, ConfigError, GatewayError, NotFoundError
 
 COMMANDS = {
@@ -25,23 +25,7 @@ COMMANDS = {
 FAILED, WRONG_USE = 1, 2
 
 
-class LazyGroup(click.Group):
-    """Imports a command's module when it is needed, so that --help stays quick on a Pi."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's shape
-        """Return the commands in the order in which people meet them."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Return a command, None when there is none of that name."""
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, name = COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
-        return command
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, package_name="wattwarden")
 def cli() -> None:
     """Wattwarden: a home's energy gateway.

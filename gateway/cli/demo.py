@@ -1,4 +1,4 @@
-"""`wattwarden demo`: three simulated homes, a broker and the gateway in one process."""
+"""`wattwarden demo`: three simulated homes with real firmware, a broker and the gateway."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,6 @@ import click
 from rich.console import Console
 
 from gateway import logs
-from gateway.adapters.virtual_meter import VirtualMeter
 from gateway.app import Parts, run_gateway
 from gateway.cli import terminal_view as view
 from gateway.cli.terminal_view import AlertRow, MeterRow, Picture
@@ -22,28 +21,31 @@ from gateway.pipeline.alert_book import Change
 from gateway.settings import ClockSettings, MqttSettings, Settings, StorageSettings, WebSettings
 from gateway.supervise import stop_on_signals
 from simulation.faults import Fault, FaultKind
+from simulation.fleet import Fleet
 from simulation.home import Home
 from simulation.houses import demo_homes, late_morning
-from simulation.meter_stream import MeterStream
+from simulation.site import Broker, hang_in
+from simulation.virtual_meter import VirtualMeter
 
 FAULT_AT_S = 20.0
 FAULT_S = 15.0
 FAULT_HOME = "workshop"
 WEB_PORT = 8080
 HOST = "127.0.0.1"
-DRAIN_S = 3.0  # for what is under way when the demo ends
-HELD_S = 3600  # a meter keeps an hour of readings
+LONGEST_PAUSE_S = 5.0  # between two readings of a meter that is well
 LONGEST_START_S = 30.0
 
 
 @dataclass(slots=True)
 class DemoMeter:
-    """One simulated home, its meter, and what the gateway last stored of it."""
+    """One simulated meter, and what the gateway last stored of it."""
 
-    stream: MeterStream
-    link: VirtualMeter
+    device: VirtualMeter
     row: MeterRow
     stored_row: int = 0
+    stored_s: float = -LONGEST_PAUSE_S  # monotonic
+    sent: int = 0  # windows that the gateway knows of, by their numbers
+    committed: int = 0
 
 
 @dataclass(slots=True)
@@ -96,13 +98,17 @@ class Show:
 def demo(seconds: float | None, seed: int, *, no_fault: bool) -> None:
     """Try it out: three simulated homes, their meters, a broker and the gateway, live.
 
+    The meters run the real firmware, in the MicroPython VM where it is installed, and sample
+    the simulated wires through a simulated analog front end.
+
     Twenty seconds in, an announced fault is injected, and the gateway reports it. Everything
     lives in a temporary directory and is gone afterwards.
     """
     logs.configure("error")
     with tempfile.TemporaryDirectory(prefix="wattwarden-demo-") as directory:
-        settings = _settings(Path(directory))
-        show = asyncio.run(_run(settings, seconds, seed, with_fault=not no_fault))
+        root = Path(directory)
+        settings = _settings(root)
+        show = asyncio.run(_run(settings, root, seconds, seed, with_fault=not no_fault))
     for line in summary(show):
         click.echo(line)
 
@@ -127,10 +133,12 @@ def _free_port(wanted: int = 0) -> int:
     raise click.ClickException(msg)
 
 
-async def _run(settings: Settings, seconds: float | None, seed: int, *, with_fault: bool) -> Show:
+async def _run(
+    settings: Settings, directory: Path, seconds: float | None, seed: int, *, with_fault: bool
+) -> Show:
     """Run the gateway and the homes until the time is over or a signal comes."""
     stop = stop_on_signals()
-    show = _prepare(settings.mqtt, seed, with_fault=with_fault)
+    show = Show([], None, time.monotonic(), int(time.time() * 1000))
     ready: asyncio.Future[Parts] = asyncio.get_running_loop().create_future()
     gateway = asyncio.create_task(
         run_gateway(settings, stop, listener=show.hear, started=ready.set_result)
@@ -138,13 +146,11 @@ async def _run(settings: Settings, seconds: float | None, seed: int, *, with_fau
     begun: list[asyncio.Future[Any]] = [gateway, ready]
     await asyncio.wait(begun, timeout=LONGEST_START_S, return_when=asyncio.FIRST_COMPLETED)
     if ready.done():
-        links = [asyncio.create_task(meter.link.run()) for meter in show.meters]
-        try:
+        with Fleet(directory / "meters") as fleet:
+            _prepare(show, fleet, settings.mqtt, seed, with_fault=with_fault)
             await _perform(show, ready.result(), gateway, stop, seconds)
-        finally:
-            for link in links:
-                link.cancel()
-            await asyncio.gather(*links, return_exceptions=True)
+            await asyncio.to_thread(fleet.close)
+            _look(show, ready.result())
     stop.set()
     await gateway
     if not ready.done():
@@ -153,27 +159,22 @@ async def _run(settings: Settings, seconds: float | None, seed: int, *, with_fau
     return show
 
 
-def _prepare(settings: MqttSettings, seed: int, *, with_fault: bool) -> Show:
-    """Build the homes; their history begins now."""
-    now_ms = int(time.time() * 1000)
-    start_ms = now_ms // 1000 * 1000
+def _prepare(
+    show: Show, fleet: Fleet, settings: MqttSettings, seed: int, *, with_fault: bool
+) -> None:
+    """Build the homes, whose history begins now, and start their meters."""
+    show.started_s, show.started_ms = time.monotonic(), int(time.time() * 1000)
+    start_ms = show.started_ms // 1000 * 1000
     begins_ms = start_ms + int(FAULT_AT_S * 1000)
-    fault = Fault(FaultKind.VOLTAGE_SWELL, begins_ms, int(FAULT_S * 1000)) if with_fault else None
-    show = Show([], fault, time.monotonic(), now_ms)
-    for number, (home_seed, spec) in enumerate(demo_homes(seed, late_morning(now_ms))):
-        faults = [fault] if fault and spec.name == FAULT_HOME else []
-        stream = MeterStream(
-            Home(home_seed, spec, since_ms=start_ms, faults=faults), boot=1000 + number
-        )
-
-        def clock() -> tuple[int, int | None]:
-            return show.now_ms - start_ms, show.now_ms
-
-        link = VirtualMeter(
-            settings, spec.name, boot=stream.boot.boot, capacity=HELD_S, clock=clock
-        )
-        show.meters.append(DemoMeter(stream, link, MeterRow(spec.name)))
-    return show
+    if with_fault:
+        show.fault = Fault(FaultKind.VOLTAGE_SWELL, begins_ms, int(FAULT_S * 1000))
+    broker = Broker(settings.host, settings.port)
+    for home_seed, spec in demo_homes(seed, late_morning(start_ms)):
+        faults = [show.fault] if show.fault and spec.name == FAULT_HOME else []
+        home = Home(home_seed, spec, since_ms=start_ms, faults=faults)
+        device = hang_in(fleet, home, broker, meter=spec.name, seed=home_seed)
+        show.meters.append(DemoMeter(device, MeterRow(spec.name)))
+    fleet.start()
 
 
 async def _perform(
@@ -183,62 +184,61 @@ async def _perform(
     stop: asyncio.Event,
     seconds: float | None,
 ) -> None:
-    """Let the meters measure every second and show what becomes of it."""
+    """Let the meters measure and show every second what becomes of it."""
     show.picture.web = f"http://{HOST}:{parts.settings.web.port}/metrics"
     with view.choose(Console()) as screen:
         while not stop.is_set() and not gateway.done():
             if seconds is not None and show.elapsed_s >= seconds:
                 break
-            await _measure(show)
             _look(show, parts)
             screen.show(show.picture)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0 - show.elapsed_s % 1.0):
                     await stop.wait()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_S):
-                await asyncio.gather(*(meter.link.drained() for meter in show.meters))
         _look(show, parts)
         screen.show(show.picture)
 
 
-async def _measure(show: Show) -> None:
-    """Give each meter's link the windows that have ended by now, one reading a message."""
-    for meter in show.meters:
-        due = (show.now_ms - meter.stream.now_ms) // meter.stream.home.dt_ms
-        if due > 0:
-            for reading in meter.stream.take(due):
-                await meter.link.offer([reading])
-
-
 def _look(show: Show, parts: Parts) -> None:
     """Bring the picture up to date, from what the gateway has stored and judged."""
+    now_s = time.monotonic()
     for meter in show.meters:
         row = meter.row
-        row.online, row.backlog = meter.link.online, meter.link.backlog
         stored = parts.deriver.latest.get(row.meter)
         if stored is not None and stored.row != meter.stored_row:
-            meter.stored_row = stored.row
+            meter.stored_row, meter.stored_s = stored.row, now_s
             row.voltage_v = stored.v
             row.powers_w = {n: c.p for n, c in stored.ch.items() if c.p is not None}
             row.history_w.append(row.powers_w.get("grid", 0.0))
+        _count(meter, parts)
+        row.online = meter.device.running and now_s - meter.stored_s < LONGEST_PAUSE_S
+        row.backlog = meter.sent - meter.committed
     picture = show.picture
     picture.elapsed_s = show.elapsed_s
     picture.meters = [meter.row for meter in show.meters]
-    picture.committed = sum(meter.link.counters.covered for meter in show.meters)
+    picture.committed = sum(meter.committed for meter in show.meters)
     picture.backlog = parts.intake.backlog
     picture.alerts = sorted(show.alerts.values(), key=lambda alert: -alert.at_s)
     if show.fault is not None and show.now_ms >= show.fault.start_ms:
         picture.announced = [f"at {FAULT_HOME} {show.fault.sentence()}"]
 
 
+def _count(meter: DemoMeter, parts: Parts) -> None:
+    """Count windows: each boot numbers them from 0, so none can be missing unseen."""
+    known = parts.intake.ledger.meters.get(meter.row.meter)
+    boots = [boot for boot in known.boots.values() if boot.runs] if known else []
+    meter.sent = sum(boot.received.highest + 1 for boot in boots)
+    missing = sum(last - first + 1 for boot in boots for first, last in boot.holes())
+    meter.committed = meter.sent - missing
+
+
 def summary(show: Show) -> Iterator[str]:
     """Yield what happened, for the end."""
-    counters = [meter.link.counters for meter in show.meters]
-    sent, covered = (sum(getattr(c, name) for c in counters) for name in ("offered", "covered"))
+    sent = sum(meter.sent for meter in show.meters)
+    covered = sum(meter.committed for meter in show.meters)
     yield (
         f"{show.elapsed_s:.0f} s, {len(show.meters)} meters: {sent} readings sent, "
-        f"{covered} committed and acknowledged, {sent - covered} under way"
+        f"{covered} committed and acknowledged, {sent - covered} missing"
     )
     announced: Sequence[str] = show.picture.announced
     yield from (f"fault injected: {sentence}" for sentence in announced)

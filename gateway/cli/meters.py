@@ -13,6 +13,7 @@ from gateway.adapters.store.inventory import Missing, list_missing, newest_readi
 from gateway.adapters.store.readonly import snapshot
 from gateway.adapters.store.views import select_meter, select_meters
 from gateway.cli.call import invoke
+from gateway.cli.lazy import LazyGroup
 from gateway.cli.options import config_option, example, json_option
 from gateway.cli.tables import moment, show
 from gateway.domain.errors import BadInputError, NotFoundError
@@ -36,12 +37,14 @@ class _Change(TypedDict):
 
 
 @click.group(
+    cls=LazyGroup,
+    lazy={"simulate": "gateway.cli.simulate:simulate"},
     epilog=example(
         "wattwarden meters list", "wattwarden meters set kitchen --channel load1 --rating 30"
-    )
+    ),
 )
 def meters() -> None:
-    """See, add, change and remove meters."""
+    """See, add, change, remove and simulate meters."""
 
 
 @meters.command(
