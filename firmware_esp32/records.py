@@ -110,11 +110,14 @@ class Fields:
         """Return a text with its length before it."""
         length = self.take()
         text = self._data[self.at : self.at + length]
-        if len(text) != length:
-            msg = "a text that ends too soon"
-            raise BadRecordError(msg)
         self.at += length
-        return text.decode()
+        try:
+            if len(text) == length:
+                return text.decode()
+        except ValueError:  # UnicodeError is one
+            pass
+        msg = "a text that is none"
+        raise BadRecordError(msg)
 
 
 class Codec:
