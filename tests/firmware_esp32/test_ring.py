@@ -34,7 +34,9 @@ def test_it_holds_minutes_in_little_memory(channels: int, least: int) -> None:
     st.floats(0, 500, width=32), st.sampled_from([0.0, 40.0, 49.987, 70.0]),
     st.floats(-5e5, 5e5, width=32), st.floats(0, 600), st.integers(0, 2**54), st.integers(0, 7),
 )  # fmt: skip
-def test_a_window_comes_back(  # noqa: PLR0917 - every field of a windowv: float, f: float, p: float, z: float, mwh: int, flags: int) -> None:
+def test_a_window_comes_back(  # noqa: PLR0917 - every field of a window
+    v: float, f: float, p: float, z: float, mwh: int, flags: int
+) -> None:
     ring, row = Ring(2), Row(2)
     put(
         ring, 2**33 + 7, dt_ms=998, v=v, f=f, p=[p, -p], z=[z, None], flags=flags,
