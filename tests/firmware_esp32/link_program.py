@@ -73,7 +73,7 @@ class Board:
         say("wifi", ssid=ssid)
         await asyncio.sleep(0.01)
         if ssid.startswith("home") and password == "right":
-            self.joined.append(ssid)
+            self.joined = [ssid]
             return True
         return False
 
