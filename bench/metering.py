@@ -112,7 +112,7 @@ def main() -> int:
     parser.add_argument("--boards", type=int, help="how many boards (10; 2 with --quick)")
     args = parser.parse_args()
     boards = args.boards or (QUICK_BOARDS if args.quick else BOARDS)
-    repeats, share = (2, 0.5) if args.quick else (2, 1.0)
+    repeats, share = (1, 0.5) if args.quick else (2, 1.0)
     results = run_boards(boards, repeats, share)
     errors = {case.name: [e for r in results for e in r.errors[case.name]] for case in CASES}
     print(table(errors))

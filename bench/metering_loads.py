@@ -22,6 +22,8 @@ _CALIBRATION_S = 30
 NO_LOAD_S = 60
 AVERAGE_S = 10
 _BURST_S = (FRAMES * 250 + GAP_US) * 1e-6
+_GAP_VARIES_S = 0.006  # a meter has more to do after some bursts than after others
+_FINE_S = 1 / 20_000
 _LATER_S = 3 * 3600.0  # between calibration and measurement: the bias has drifted
 
 
@@ -111,7 +113,7 @@ class Session:
         """Yield the codes of some windows; the pauses between bursts are time too."""
         for _ in range(windows * BURSTS):
             yield self.chain.codes(source, self._at_s, FRAMES)
-            self._at_s += _BURST_S
+            self._at_s += _BURST_S + self._random.uniform(-_GAP_VARIES_S, _GAP_VARIES_S)
 
     def calibrate(self, rig: Rig) -> dict[str, Any]:
         """Return the record that our own fit makes from the meter's sums and a reference.
@@ -144,7 +146,18 @@ class Session:
         windows, _ = rig.measure(self.bursts(source, AVERAGE_S), AVERAGE_S)
         ends = wire.turns(np.array([began_s, self._at_s]))
         hz = float(ends[1] - ends[0]) / (self._at_s - began_s)
-        return compare(windows, source.truth(0), hz), windows
+        true = source.truth(0)
+        if case.load.burst:  # the time measured is no whole number of its periods
+            true = integral(source, began_s, self._at_s)
+        return compare(windows, true, hz), windows
+
+
+def integral(source: SteadySource, began_s: float, ended_s: float) -> Truth:
+    """Return what an ideal meter reads between two instants."""
+    instants = np.arange(began_s, ended_s, _FINE_S)
+    volts, amps = source.volts(instants), source.amps(0, instants)
+    v_rms, i_rms = float(np.sqrt(np.mean(volts**2))), float(np.sqrt(np.mean(amps**2)))
+    return Truth(v_rms, 0.0, i_rms, float(np.mean(volts * amps)), 0.0)
 
 
 def compare(windows: list[Measured], true: Truth, hz: float) -> Error:

@@ -15,7 +15,8 @@ import pandas as pd
 
 from bench.common import Figures, Limit, progress
 from bench.metering_loads import CHANNEL, Session
-from bench.metering_rig import BURSTS, FRAMES, Burst, Measured, Rig
+from bench.metering_rig import BURSTS, FRAMES, GAP_US, Burst, Measured, Rig
+from simulation.chain import TICKS
 from simulation.noise import Floats
 from simulation.sources import RecordingSource
 from tests.support.shared import shared_data
@@ -32,6 +33,7 @@ _SECONDS = 20  # the recording is played over and over, and bursts fall everywhe
 _FINER = 8  # interpolation by the discrete Fourier transform, then linear
 _V_PER_RAW, _A_PER_RAW = 1 / 21.3872, 1 / 41.4738  # hfhadc, from its publisher's script
 _PEAK = 1900  # codes
+_BURST_US = FRAMES * 250 + GAP_US
 _GOLDEN = 0.6180339887498949
 _STEP_V, _STEP_A = 0.2, 0.02  # V and A per code in the ideal meter's record: any will do
 _CHAIN_FROM_W = 100.0
@@ -84,7 +86,8 @@ class IdealConverter:
             at_s: Floats = at_us * np.float64(1e-6)
             values = np.stack([source.volts(at_s), source.amps(0, at_s)], axis=1)
             codes = np.clip(np.rint(2048 + values * scales), 0, 4095).astype(np.uint16)
-            yield at_us.astype(np.uint32), ((codes << 4) | (codes >> 8)).astype(np.uint16)
+            ticks = number * _BURST_US + np.arange(FRAMES) * self.frame_us
+            yield (ticks % TICKS).astype(np.uint32), ((codes << 4) | (codes >> 8)).astype(np.uint16)
 
 
 def load(folder: Path) -> list[Recording]:

@@ -2,6 +2,8 @@
 
 from math import cos, pi, sin, sqrt
 
+from ticks import ticks_diff
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,17 +51,22 @@ class RawSums:
 class Moments:
     """Adds up bursts: central second moments in integers, so that nothing cancels in floats.
 
-    The mean of each burst is taken off within the burst, since the bias drifts.
+    The mean of each burst is taken off within the burst, since the bias drifts. A burst
+    counts by the time from the end of the one before to its own: what was not sampled
+    between two bursts is taken to be like the second. So a load that is switched every
+    few cycles is not counted by how its on-times happen to fall into pauses.
     """
 
     def __init__(self, clamps: int) -> None:
         self.clamps = clamps
+        self._end_ticks: int | None = None
         self.clear()
 
     def clear(self) -> None:
         """Begin anew."""
         places = self.clamps + 1
-        self.weight = 0
+        self.weight = 0  # frames of whole cycles, in 1/UNIT
+        self.time_us = 0  # what they stand for
         self.cycles = 0
         self.span = 0
         self.frames = 0
@@ -92,17 +99,32 @@ class Moments:
             self._drop_uncut()
         weight = sampler.weight
         self.weight += weight
+        time_us = self._stands_for(sampler)
+        self.time_us += time_us
         if synchronous:
             self.cycles += sampler.cycles
             self.span += sampler.span
         volts = sampler.plain[0]
         for place in range(self.clamps + 1):
             plain = sampler.plain[place]
-            self.plain[place] += plain + sampler.mid[place] * weight // 16
-            self.square[place] += sampler.square[place] - plain * plain // weight
-            self.product[place] += sampler.product[place] - volts * plain // weight
+            mean = plain + sampler.mid[place] * weight // 16
+            self.plain[place] += mean * time_us // weight
+            square = sampler.square[place] - plain * plain // weight
+            self.square[place] += square * time_us // weight
+            product = sampler.product[place] - volts * plain // weight
+            self.product[place] += product * time_us // weight
             # Over whole cycles the voltage's difference has no mean to take off.
-            self.turned[place] += sampler.behind[place] - sampler.ahead[place]
+            turned = sampler.behind[place] - sampler.ahead[place]
+            self.turned[place] += turned * time_us // weight
+
+    def _stands_for(self, sampler: "Sampler") -> int:
+        """Return how much time a burst stands for: its own, and the pause before it."""
+        own_us = sampler.weight * sampler.board.frame_us // _UNIT
+        before, self._end_ticks = self._end_ticks, sampler.end_ticks
+        if before is None:
+            return own_us
+        # A long absence (flash, network) is no reason to trust one burst that much more.
+        return max(own_us, min(ticks_diff(sampler.end_ticks, before), 2 * own_us))
 
     @staticmethod
     def _is_mains(sampler: "Sampler") -> bool:
@@ -112,7 +134,7 @@ class Moments:
         return MAINS_HZ[0] * sampler.span <= scaled <= MAINS_HZ[1] * sampler.span
 
     def _drop_uncut(self) -> None:
-        self.weight = 0
+        self.weight = self.time_us = 0
         for sums in (self.square, self.product, self.turned, self.plain):
             for place in range(self.clamps + 1):
                 sums[place] = 0
@@ -127,22 +149,23 @@ class Moments:
         if not self.weight:
             return raw
         weight = real(self.weight)
+        time_us = real(self.time_us)
         raw.frames = weight / _UNIT
-        raw.v2 = real(self.square[0]) / weight
-        raw.v_mean = real(self.plain[0]) / weight
+        raw.v2 = real(self.square[0]) / time_us
+        raw.v_mean = real(self.plain[0]) / time_us
         step = real(0)
         if self.cycles:
             raw.f = real(self.cycles * _UNIT * _MICRO) / real(self.span)
             step = 2 * pi * self.cycles * _UNIT / weight
         sine = sin(step)
         for k in range(self.clamps):
-            raw.i2[k] = real(self.square[k + 1]) / weight
-            raw.mean[k] = real(self.plain[k + 1]) / weight
+            raw.i2[k] = real(self.square[k + 1]) / time_us
+            raw.mean[k] = real(self.plain[k + 1]) / time_us
             raw.clipped[k] = self.clipped[k + 1]
-            p = real(self.product[k + 1]) / weight
+            p = real(self.product[k + 1]) / time_us
             q = real(0)
             if sine > _SMALLEST_SINE:
-                q = real(self.turned[k + 1]) / weight / (2 * sine)
+                q = real(self.turned[k + 1]) / time_us / (2 * sine)
             delay = 2 * pi * raw.f * (read_us * (k + 1)) / _MICRO
             raw.p[k] = p * cos(delay) - q * sin(delay)
             raw.q[k] = q * cos(delay) + p * sin(delay)

@@ -4,7 +4,7 @@ from array import array
 
 import micropython
 from micropython import const
-from ticks import ticks_diff, ticks_us
+from ticks import ticks_add, ticks_diff, ticks_us
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ _JOB = const(20)
 # Capture's header before the frames' ticks.
 _AT_FRAMES = const(0)
 _AT_FRAME_US = const(1)
-_AT = const(2)
+_AT_FIRST = const(2)
+_AT = const(3)
 
 _TOP = const(4095)  # of 12 bits
 _OFFSET = const(2048)  # codes are kept unsigned in 16 bits
@@ -78,6 +79,7 @@ def capture(ticks: object, reads: object, raw: ptr16, at: ptr32) -> int:
         if behind > quarter:
             late += 1
         at[_AT + frame] = (tick - first) & 0x3FFFFFFF
+    at[_AT_FIRST] = first
     return late
 
 
@@ -227,6 +229,7 @@ class Sampler:
     cycles      whole mains cycles the sums cover; 0 when there is no mains to cut by
     weight      frames they cover, in 1/UNIT
     span        time of those cycles, µs · UNIT; 0 without cycles
+    end_ticks   µs tick at which they end
     plain[k]    Σ over frames of place k (0 the voltage, then the clamps), codes · UNIT
     square[k]   Σi², codes² · UNIT, means included
     product[k]  Σv·i; ahead[k] Σv[n+1]·i; behind[k] Σv[n-1]·i
@@ -243,7 +246,7 @@ class Sampler:
         self._mids = [MIDDLE_16] * places
         self._settled = False
         self.busy_us = 0  # what the last burst took after its sampling
-        self.cycles = self.weight = self.span = self.late = 0
+        self.cycles = self.weight = self.span = self.late = self.end_ticks = 0
         self.plain = [0] * places
         self.square = [0] * places
         self.product = [0] * places
@@ -301,10 +304,13 @@ class Sampler:
             begin, begin_us = self._crossing(job[_FIRST])
             end, end_us = self._crossing(job[_LAST])
             self.span = end_us - begin_us
+            last_us = end_us // UNIT
         else:
             # The last frame has no next one.
             begin, end = UNIT // 2, (FRAMES - 1) * UNIT - UNIT // 2 - 1
             self.span = 0
+            last_us = self._at[_AT + FRAMES - 1]
+        self.end_ticks = ticks_add(self._at[_AT_FIRST], last_us)
         self.weight = end - begin
         head, tail = (begin + UNIT // 2) // UNIT, (end + UNIT // 2) // UNIT
         head_weight = head * UNIT + UNIT // 2 - begin
