@@ -25,7 +25,7 @@ class _Layout(NamedTuple):
     voltage: int | None
     frequency: int | None
     channel: dict[str, int | None]
-    fixed: NDArray[np.intp]  # the bytes that must be alike for this layout to hold
+    runs: list[tuple[int, int]]  # [first, last) of the bytes that must be alike for it to hold
 
 
 def raw_columns(rows: Sequence[Row], channel: str, fields: Sequence[str]) -> dict[str, Column]:
@@ -46,7 +46,28 @@ def raw_columns(rows: Sequence[Row], channel: str, fields: Sequence[str]) -> dic
         )
     for index in odd:
         _take_one(rows[index], index, channel, values)
-    return {name: _column(name, rows, values) for name in fields}
+    windows: Column = [row[1] for row in rows]
+    return {name: _column(name, windows, values) for name in fields}
+
+
+def alike_columns(
+    bodies: bytes, count: int, channel: str, fields: Sequence[str]
+) -> dict[str, Column] | None:
+    """Return the fields of `count` single windows whose bodies are joined and of one length.
+
+    None where they are not all laid out alike, and have to be looked at in another way.
+    """
+    length = len(bodies) // count
+    layout = _layout(bodies[:length], channel)
+    if layout is None:
+        return None
+    table = np.frombuffer(bodies, np.uint8).reshape(count, length)
+    if not all((table[:, first:last] == table[0, first:last]).all() for first, last in layout.runs):
+        return None
+    values = {name: np.full(count, np.nan) for name in _needed(fields)}
+    _fill(values, layout, table, slice(None))
+    ones: Column = [1] * count if "n" in fields else []
+    return {name: _column(name, ones, values) for name in fields}
 
 
 def _needed(fields: Sequence[str]) -> set[str]:
@@ -57,9 +78,9 @@ def _needed(fields: Sequence[str]) -> set[str]:
     return needed
 
 
-def _column(name: str, rows: Sequence[Row], values: dict[str, Floats]) -> Column:
+def _column(name: str, windows: Column, values: dict[str, Floats]) -> Column:
     if name == "n":
-        return [row[1] for row in rows]
+        return windows
     if name == "pf":
         return _power_factors(values)
     found = values[name.partition("_m")[0]]
@@ -88,16 +109,24 @@ def _take_alike(
         return indices
     joined = b"".join([rows[index][2] for index in indices])
     table = np.frombuffer(joined, np.uint8).reshape(len(indices), -1)
-    alike = (table[:, layout.fixed] == table[0, layout.fixed]).all(axis=1)
-    table, own = table[alike], where[alike]
+    same = [(table[:, a:b] == table[0, a:b]).all(axis=1) for a, b in layout.runs]
+    alike = np.logical_and.reduce(same)
+    _fill(values, layout, table[alike], where[alike])
+    odd: list[int] = where[~alike].tolist()
+    return odd
+
+
+def _fill(
+    values: dict[str, Floats], layout: _Layout, table: NDArray[np.uint8],
+    where: NDArray[np.intp] | slice,
+) -> None:  # fmt: skip
+    """Take the columns out of a table of bodies."""
     for name, column in values.items():
         at = layout.frequency if name == "f" else layout.channel.get(name)
         if name == "v" and at is None:
             at = layout.voltage
         if at is not None:
-            column[own] = np.ascontiguousarray(table[:, at : at + 8]).view(">f8")[:, 0]
-    odd: list[int] = where[~alike].tolist()
-    return odd
+            column[where] = np.ascontiguousarray(table[:, at : at + 8]).view(">f8")[:, 0]
 
 
 def _take_one(row: Row, index: int, channel: str, values: dict[str, Floats]) -> None:
@@ -127,7 +156,8 @@ class _Walk:
     def __init__(self, body: bytes) -> None:
         self._body = body
         self._at = 0
-        self._values: set[int] = set()
+        self._runs: list[tuple[int, int]] = []
+        self._since = 0
 
     def layout(self, channel: str) -> _Layout:
         self._array()
@@ -140,10 +170,10 @@ class _Walk:
                 msg = f"a channel of {size} values"
                 raise ValueError(msg)
             channels[name] = {key: self._value() for key in CHANNEL_FIELDS}
-        fixed = np.array([at for at in range(self._at) if at not in self._values], np.intp)
+        runs = [*self._runs, (self._since, self._at)]
         if channel not in channels:
-            return _Layout(None, None, {}, fixed)
-        return _Layout(voltage, frequency, channels[channel], fixed)
+            return _Layout(None, None, {}, runs)
+        return _Layout(voltage, frequency, channels[channel], runs)
 
     def _array(self) -> int:
         return self._head(FIXARRAY, 0x0F)
@@ -171,6 +201,7 @@ class _Walk:
         if kind != FLOAT64:
             msg = f"type byte {kind:#x}"
             raise ValueError(msg)
+        self._runs.append((self._since, self._at))
         self._at += 8
-        self._values.update(range(self._at - 8, self._at))
+        self._since = self._at
         return self._at - 8

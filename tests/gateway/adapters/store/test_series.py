@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.adapters.store.history import SqlHistory
-from gateway.adapters.store.packed import raw_columns
+from gateway.adapters.store.packed import alike_columns, raw_columns
 from gateway.domain.errors import BadInputError, NotFoundError
 from gateway.domain.readings import Channel, Reading, apparent_power_va, power_factor
 from gateway.services import series as series_module
@@ -216,6 +216,35 @@ def test_columns_are_what_the_readings_say(found: list[Reading]) -> None:
         pf = None if own is None else power_factor(own.p, apparent_power_va(voltage, own.i))
         assert {name: columns[name][k] for name in wanted} == wanted
         assert columns["pf"][k] == (None if pf is None else round(pf, 4))
+        joined = alike_columns(rows[k][2] * 3, 3, "grid", FIELDS)
+        if joined is not None:  # None: a body is laid out in a way that is looked at by itself
+            assert {name: [columns[name][k]] * 3 for name in FIELDS} == joined
+
+
+async def test_odd_readings_among_alike_ones_stand_where_they_belong(
+    site: Site, history: SqlHistory
+) -> None:
+    readings = windows(0, 49)
+    readings[10]["flags"] = ["clip"]
+    readings[20]["ch"]["grid"]["q"] = None
+    readings[20]["flags"] = ["12345678"]
+    readings[30]["ch"] = {"solar": readings[30]["ch"]["grid"]}
+    readings[40]["v"] = None
+    site.send(readings)
+    found = await ask(history, "p,q,v,n", resolution="raw")
+    assert [k for k, p in enumerate(found.columns["p"]) if p is None] == [30]
+    assert [k for k, q in enumerate(found.columns["q"]) if q is None] == [20, 30]
+    assert [k for k, v in enumerate(found.columns["v"]) if v is None] == [30, 40]
+
+
+async def test_readings_that_came_out_of_order_stand_in_order(
+    site: Site, history: SqlHistory
+) -> None:
+    site.send(windows(20, 29, wh_in=1.0))
+    site.send(windows(0, 9, wh_in=1.0))
+    found = await ask(history, "p,n", resolution="raw")
+    assert found.t == sorted(found.t)
+    assert len(found.t) == 20
 
 
 async def test_spool_records_count_their_windows(site: Site, history: SqlHistory) -> None:
