@@ -41,11 +41,13 @@ async def run(port: int, cookie: str, viewers: int) -> Counts:
     counts = Counts()
     tasks = [asyncio.create_task(watch(port, cookie, counts)) for _ in range(viewers)]
     ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    watching = asyncio.gather(*tasks)
-    await asyncio.wait([ended, watching], return_when=asyncio.FIRST_COMPLETED)
-    if watching.done():
-        await watching  # a viewer must not be sent away
-    watching.cancel()
+    await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        if task.done():
+            task.result()  # says why a viewer was sent away
+            msg = "a stream ended by itself"
+            raise RuntimeError(msg)
+        task.cancel()
     return counts
 
 

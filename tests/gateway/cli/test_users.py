@@ -93,3 +93,29 @@ def test_bad_names_and_short_passwords_are_refused(shell: Shell) -> None:
     for expected in (0, 2):  # a second account of the same name is refused
         args = ("add", "ada", "--role", "admin", "--password-file", shell.secret())
         assert shell.run(*args)[0] == expected
+
+
+def test_tokens_are_made_listed_and_revoked(shell: Shell) -> None:
+    assert "there are no tokens" in shell.run("token", "list")[2]
+    status, out, err = shell.run("token", "add", "grafana", "--role", "viewer", "--days", "30")
+    assert status == 0
+    assert out.startswith("ww_")
+    assert "grafana may be used as viewer for 30 days" in err
+    (item,) = json.loads(shell.run("token", "list", "--json")[1])["items"]
+    assert (item["name"], item["role"], item["seen"]) == ("grafana", "viewer", None)
+    assert out.strip() not in str(item)
+    assert "never used" in shell.run("token", "list")[1]
+    assert shell.run("token", "add", "grafana", "--role", "admin")[0] == 2
+    assert shell.run("token", "add", "x", "--role", "admin", "--days", "0")[0] == 2
+    assert shell.run("token", "remove", "grafana", "--yes")[0] == 0
+    assert shell.run("token", "remove", "grafana", "--yes")[0] == 1
+
+
+def test_a_setup_code_is_printed_until_somebody_may_log_in(shell: Shell) -> None:
+    status, out, _ = shell.run("setup-code")
+    assert status == 0
+    assert len(out.split()[0].replace("-", "")) == 12
+    assert json.loads(shell.run("setup-code", "--json")[1])["code"] != out.split()[0]
+    assert shell.run("add", "ada", "--role", "admin", "--password-file", shell.secret())[0] == 0
+    status, _, err = shell.run("setup-code")
+    assert (status, "may log in already" in err) == (2, True)

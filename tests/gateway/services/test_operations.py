@@ -1,6 +1,7 @@
 """Operations: one door for every change, with plain words for what is wrong."""
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 
@@ -47,8 +48,9 @@ class Office:
             site.now,
             hooks,
         )
+        self.people = MemoryAccounts()
         self.operations = Operations(
-            Accounts(MemoryAccounts(), PlainPasswords()),
+            Accounts(self.people, PlainPasswords()),
             self.intake,
             site.deriver,
             SqlMeterStore(site.database),
@@ -251,3 +253,26 @@ async def test_an_anomaly_of_a_meter_s_own_becomes_an_alert(site: Site) -> None:
     async with asyncio.timeout(5):
         while site.deriver.desk.book.open_alerts:
             await moment()
+
+
+async def test_every_change_is_audited_once_and_refused_ones_are_not(office: Office) -> None:
+    await office.call("meters.add", id="attic", label="Dach")
+    bo: dict[str, object] = {"name": "bo", "role": "viewer", "password": "a secret word"}
+    await office.operations.call("users.add", bo, "ann")
+    await office.call("users.list")
+    with pytest.raises(BadInputError):
+        await office.call("meters.update", id="attic", label="x" * 100)
+    entries = [(entry.who, entry.what, entry.detail) for entry in await office.people.audit(9)]
+    assert entries == [
+        ("ann", "user_added", "bo viewer"),
+        ("ann", "meters.add", "id=attic label=Dach"),
+    ]
+
+
+async def test_operations_of_others_are_offered_and_audit_themselves(office: Office) -> None:
+    async def hello(args: Mapping[str, object], who: str) -> dict[str, object]:
+        return {"who": who, **args}
+
+    office.operations.offer({"greet": hello})
+    assert await office.call("greet", to="you") == {"who": "ann", "to": "you"}
+    assert await office.people.audit(9) == []
