@@ -5,6 +5,7 @@ A torn or damaged tail costs what stands in it, never what came before. Wear is 
 file system (littlefs writes a changed block to another place).
 """
 
+import gc
 import os
 
 from errors import BadRecordError, FlashError
@@ -109,6 +110,9 @@ class Spool:
                 continue
             self._number = number
             self._examine(number)
+            # What stays is small and comes between what does not: collected at once, it finds
+            # its place at the heap's beginning and the rest stays in one piece.
+            gc.collect()
             if feed is not None:
                 feed()
 
@@ -155,7 +159,9 @@ class Spool:
     def _know(self, base: Base, offset_ms: "int | None") -> None:
         known = self.boots.get(base.boot)
         if known is None:
-            known = self.boots[base.boot] = Boot(base.bootn, base.names)
+            own = self.boots[self._boot].names
+            names = own if base.names == own else base.names
+            known = self.boots[base.boot] = Boot(base.bootn, names)
         if offset_ms is not None:
             known.offset_ms = offset_ms
 
