@@ -11,7 +11,7 @@ PYTHON ?= $(shell tools/find_python.sh)
 CODE := gateway simulation tinymodels calibration firmware_esp32 bench tests tools
 ARGS ?=
 
-.PHONY: help run test check format soak bench firmware-size wiring lock broker clean
+.PHONY: help run test check format soak bench firmware firmware-size wiring lock broker clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ soak: $(STAMP) broker ## the long tests: full replays under kill -9 (tens of min
 
 bench: $(STAMP) broker ## all benchmarks; rewrites the table in docs/performance.md
 	@$(BIN)/python -m bench $(ARGS)
+
+firmware: $(STAMP) ## link and compile the meter's firmware into build/firmware
+	@$(BIN)/python -m tools.link_firmware
 
 firmware-size: $(STAMP) ## what the meter's firmware takes of flash and RAM, against its budget
 	@$(BIN)/python -m tools.firmware_size

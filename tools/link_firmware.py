@@ -1,0 +1,137 @@
+"""Link the meter's firmware: few modules for the board, compiled for each chip."""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tools.compile_firmware import FIRMWARE, board_files, cross_compiler
+from tools.firmware_linker.binding import SEP, bind
+from tools.firmware_linker.emitting import Linked, emit
+from tools.firmware_linker.folding import fold
+from tools.firmware_linker.graph import plan
+from tools.firmware_linker.naming import name_files
+from tools.firmware_linker.shaking import shake
+from tools.firmware_linker.source import LinkError, read
+
+BUILD = FIRMWARE.parent / "build" / "firmware"
+ENTRY = "app"
+START = "main"  # what the loader calls in it
+# They lie on the meter's root as they are, no update replaces them. A firmware brings copies
+# of the last three, and these are linked.
+LOADER = ("main", "bootslot", "checked", "errors")
+NEVER_LINKED = ("main", "boot")
+# Folder, and the architecture of its native code.
+TARGETS = {"esp32": "xtensawin", "esp32c3": "rv32imc", "vm": "x64"}
+VM = "vm"
+# What the simulated board's modules import of the firmware's.
+FOR_HOST = ("ticks",)
+SCRIPTS = ("run_meter.py", "put_files.py")
+_COMPILE_S = 60
+
+
+def link(firmware: Path = FIRMWARE, *, short: bool = True) -> list[Linked]:
+    """Return the linked files, `app` first. LinkError tells what cannot be linked, and where.
+
+    Without `short` names stay readable.
+    """
+    paths = [path for path in board_files(firmware) if path.stem not in NEVER_LINKED]
+    modules = {path.stem: read(path) for path in paths}
+    if ENTRY not in modules:
+        msg = f"{firmware}: no {ENTRY}.py to start from"
+        raise LinkError(msg)
+    program = bind(plan(modules, ENTRY), modules)
+    for _ in range(2):  # what is dropped may leave constants with one use
+        fold(program)
+        shake(program, ENTRY + SEP + START)
+    return emit(program, name_files(program, short=short))
+
+
+def compile_to(source: Path, target: Path, architecture: str) -> None:
+    """Compile one file for the board; same text and name, same bytes.
+
+    LinkError with the compiler's words.
+    """
+    options = ["-O3", f"-march={architecture}", "-s", source.name, "-o", str(target)]
+    command = [str(cross_compiler()), *options, str(source)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=_COMPILE_S
+    )
+    if done.returncode != 0:
+        msg = f"{source} does not compile for {architecture}: {done.stderr.strip()}"
+        raise LinkError(msg)
+
+
+def build(
+    firmware: Path, into: Path, targets: Sequence[str] = tuple(TARGETS), *, short: bool = True
+) -> list[Linked]:
+    """Link the firmware and compile it; return what was linked.
+
+    `into` then holds source/ (what was compiled), firmware.map (see docs), and a folder for
+    each target: the modules of a firmware slot as .mpy, and below root/ the loader. In
+    vm/ the loader lies beside them, and host/ holds what runs them on a simulated board.
+    """
+    linked = link(firmware, short=short)
+    source = into / "source"
+    _empty(source)
+    for one in linked:
+        (source / f"{one.name}.py").write_text(one.text, encoding="utf-8")
+    lines = [line for one in linked for line in one.origins]
+    (into / "firmware.map").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for target in targets:
+        folder = into / target
+        _empty(folder)
+        for one in linked:
+            made = folder / f"{one.name}.mpy"
+            compile_to(source / f"{one.name}.py", made, TARGETS[target])
+        if target == VM:
+            _for_vm(firmware, folder)
+        else:
+            (folder / "root").mkdir()
+            for name in LOADER:
+                shutil.copy(firmware / f"{name}.py", folder / "root")
+    return linked
+
+
+def _for_vm(firmware: Path, folder: Path) -> None:
+    """Lay beside the linked modules what runs them on a simulated board."""
+    (folder / "host").mkdir()
+    for name in (*LOADER, *FOR_HOST):
+        compile_to(firmware / f"{name}.py", folder / f"{name}.mpy", TARGETS[VM])
+    for path in sorted((firmware / "host").glob("*.py")):
+        if path.name in SCRIPTS:
+            shutil.copy(path, folder / "host")
+        else:
+            compile_to(path, folder / "host" / f"{path.stem}.mpy", TARGETS[VM])
+
+
+def _empty(folder: Path) -> None:
+    """Make a folder that holds nothing."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, or 1 after one line that names what is wrong."""
+    parser = argparse.ArgumentParser(prog="link_firmware", description=__doc__)
+    parser.add_argument("--into", type=Path, default=BUILD, metavar="DIR")
+    parser.add_argument("--firmware", type=Path, default=FIRMWARE, metavar="DIR")
+    parser.add_argument("--long", action="store_true", help="keep names, to find a defect")
+    given = parser.parse_args(words)
+    try:
+        linked = build(given.firmware, given.into, short=not given.long)
+    except (LinkError, OSError) as error:
+        print(f"link_firmware: {error}", file=sys.stderr)
+        return 1
+    for target, architecture in TARGETS.items():
+        folder = given.into / target
+        sizes = [(folder / f"{one.name}.mpy").stat().st_size for one in linked]
+        print(f"{folder}: {len(sizes)} files, {sum(sizes)} bytes ({architecture})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
