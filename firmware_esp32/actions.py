@@ -2,6 +2,7 @@
 
 import asyncio
 
+from config import remember_wifi
 from errors import MeterError
 from log import log
 from micropython import const
@@ -12,10 +13,10 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from clock import Clock
-    from config import Config
+    from settings import Settings
 
     class Board(Protocol):
-        """What commands need of a board. `has_relay`, where there is one, may be False."""
+        """What commands need of a board."""
 
         def up_ms(self) -> int:
             """Return the time since boot, ms."""
@@ -84,7 +85,7 @@ class Actions:
 
     def __init__(  # noqa: PLR0913 - the parts that commands act on
         self,
-        config: "Config",
+        config: "Settings",
         board: "Board",
         clock: "Clock",
         *,
@@ -111,7 +112,7 @@ class Actions:
 
     def relay(self, on: bool) -> "dict[str, Any]":
         """Switch the relay; ActionError on a meter without one."""
-        if not getattr(self._board, "has_relay", True):
+        if not self._config.relay:
             msg = "this meter has no relay: none is configured"
             raise ActionError(msg)
         self._board.relay(on)
@@ -171,12 +172,9 @@ class Actions:
         await self._link.reconnect((ssid, password))
         reached = await self._connects()
         if reached:
-            known = self._config.wifi
             try:
-                self._config.remember_wifi(ssid, password)
-                self._config.save(self._root)
+                remember_wifi(self._config, self._root, ssid, password)
             except (MeterError, OSError) as error:
-                self._config.wifi = known
                 await self._link.reconnect()
                 msg = f"{ssid} works but could not be saved ({error}); still as before"
                 raise ActionError(msg) from error

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from faults import Window
-    from gauss import Gaussian
-    from model import Model
+    from gauss import Gaussian, Model
 
     class WallClock(Protocol):
         """What the check asks the clock: Unix time less time since boot, None = never set."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from actions import Board, Collecting, Held, Network
     from clock import Clock
-    from config import Config
+    from settings import Settings
 
     Result = dict[str, Any]
     Command = dict[str, Any]
@@ -43,7 +43,7 @@ class Commands:
 
     def __init__(  # noqa: PLR0913 - the parts that commands act on
         self,
-        config: "Config",
+        config: "Settings",
         board: "Board",
         clock: "Clock",
         *,

@@ -5,12 +5,14 @@ import json
 import os
 
 from errors import ConfigError
+from settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 NAME = "config.json"
+KEYS = ("meter", "wifi", "mqtt", "ntp", "channels", "rating", "nominal", "relay", "keys")
 LARGEST_FILE = 8_192  # bytes
 MOST_NETWORKS = 4
 MOST_CHANNELS = 6
@@ -25,65 +27,69 @@ LOWER = "abcdefghijklmnopqrstuvwxyz"
 DIGITS = "0123456789"
 
 
-class Config:
-    """What provisioning decided about this meter.
-
-    `wifi` is tried in order; an empty list means that the network is up without it. With
-    `mqtt_host` None the gateway is looked for by mDNS; `mqtt_ca` None means no TLS.
-    `mqtt_name` is what the broker's certificate must be made out to (None: the host's name).
-    """
-
-    def __init__(self, raw: "dict[str, Any]") -> None:
-        """Check a decoded config.json; ConfigError names the key that is wrong."""
-        _known(raw, "", ("meter", "wifi", "mqtt", "ntp", "channels", "rating", "nominal", "keys"))
-        self.meter: str = _meter(raw.get("meter"))
-        self.wifi: list[tuple[str, str]] = _wifi(raw.get("wifi", []))
-        self._read_mqtt(_object(raw.get("mqtt", {}), "mqtt"))
-        self.ntp: str | None = _optional(raw.get("ntp"), "ntp", 253)
-        self.channels: list[str] = _channels(raw.get("channels"))
-        self.rating_a: float = _number(raw.get("rating", 30), "rating", 1, 1000)
-        nominal = _object(raw.get("nominal", {}), "nominal")
-        _known(nominal, "nominal.", ("v", "f"))
-        self.nominal_v: float = _number(nominal.get("v", 230), "nominal.v", 90, 480)
-        self.nominal_hz: float = _number(nominal.get("f", 50), "nominal.f", 45, 65)
-        keys = _object(raw.get("keys", {}), "keys")
-        _known(keys, "keys.", ("release", "site"))
-        self.release_keys: list[bytes] = _keys(keys.get("release", []), "keys.release")
-        self.site_keys: list[bytes] = _keys(keys.get("site", []), "keys.site")
-        self._raw = raw
-
-    def _read_mqtt(self, raw: "dict[str, Any]") -> None:
-        _known(raw, "mqtt.", ("host", "port", "user", "password", "ca", "name"))
-        self.mqtt_host: str | None = _optional(raw.get("host"), "mqtt.host", 253)
-        self.mqtt_ca: str | None = _optional(raw.get("ca"), "mqtt.ca", 200)
-        self.mqtt_name: str | None = _optional(raw.get("name"), "mqtt.name", 253)
-        self.mqtt_user: str | None = _optional(raw.get("user"), "mqtt.user", 64)
-        self.mqtt_password: str | None = _optional(raw.get("password"), "mqtt.password", 256)
-        if self.mqtt_user is None and self.mqtt_password is not None:
-            self.mqtt_user = self.meter  # contract, section 1
-        standard = TLS_PORT if self.mqtt_ca else PLAIN_PORT
-        self.mqtt_port = int(_number(raw.get("port", standard), "mqtt.port", 1, 65535))
-
-    def remember_wifi(self, ssid: str, password: str) -> None:
-        """Put a network first; the ones known before stay as fallback, oldest dropped."""
-        others = [network for network in self.wifi if network[0] != ssid]
-        networks = [(ssid, password)]
-        networks += others[: MOST_NETWORKS - 1]
-        listed = [{"ssid": name, "password": secret} for name, secret in networks]
-        self.wifi = _wifi(listed)  # raises before anything is changed
-        self._raw["wifi"] = listed
-
-    def save(self, root: str) -> None:
-        """Write config.json so that a power cut leaves the old or the new one, never half."""
-        path = f"{root}/{NAME}"
-        with open(path + ".new", "w") as file:
-            json.dump(self._raw, file)
-        _private(path + ".new")
-        os.rename(path + ".new", path)
+def parse(raw: "dict[str, Any]") -> Settings:
+    """Return the settings in a decoded config.json; ConfigError names the key that is wrong."""
+    _known(raw, "", KEYS)
+    settings = Settings(_meter(raw.get("meter")), _channels(raw.get("channels")))
+    settings.wifi = _wifi(raw.get("wifi", []))
+    _read_mqtt(settings, _object(raw.get("mqtt", {}), "mqtt"))
+    settings.ntp = _optional(raw.get("ntp"), "ntp", 253)
+    settings.rating_a = _number(raw.get("rating", 30), "rating", 1, 1000)
+    nominal = _object(raw.get("nominal", {}), "nominal")
+    _known(nominal, "nominal.", ("v", "f"))
+    settings.nominal_v = _number(nominal.get("v", 230), "nominal.v", 90, 480)
+    settings.nominal_hz = _number(nominal.get("f", 50), "nominal.f", 45, 65)
+    relay = raw.get("relay", True)
+    if not isinstance(relay, bool):
+        msg = "config: relay must be true or false"
+        raise ConfigError(msg)
+    settings.relay = relay
+    keys = _object(raw.get("keys", {}), "keys")
+    _known(keys, "keys.", ("release", "site"))
+    settings.release_keys = _keys(keys.get("release", []), "keys.release")
+    settings.site_keys = _keys(keys.get("site", []), "keys.site")
+    return settings
 
 
-def load_config(root: str) -> Config:
+def _read_mqtt(settings: Settings, raw: "dict[str, Any]") -> None:
+    _known(raw, "mqtt.", ("host", "port", "user", "password", "ca", "name"))
+    settings.mqtt_host = _optional(raw.get("host"), "mqtt.host", 253)
+    settings.mqtt_ca = _optional(raw.get("ca"), "mqtt.ca", 200)
+    settings.mqtt_name = _optional(raw.get("name"), "mqtt.name", 253)
+    settings.mqtt_user = _optional(raw.get("user"), "mqtt.user", 64)
+    settings.mqtt_password = _optional(raw.get("password"), "mqtt.password", 256)
+    if settings.mqtt_user is None and settings.mqtt_password is not None:
+        settings.mqtt_user = settings.meter  # contract, section 1
+    standard = TLS_PORT if settings.mqtt_ca else PLAIN_PORT
+    settings.mqtt_port = int(_number(raw.get("port", standard), "mqtt.port", 1, 65535))
+
+
+def load_config(root: str) -> Settings:
     """Read `root`/config.json, or raise ConfigError that names what is wrong with it."""
+    return parse(_read(root))
+
+
+def remember_wifi(settings: Settings, root: str, ssid: str, password: str) -> None:
+    """Put a network first, on flash and then in `settings`; the oldest is dropped.
+
+    The ones known before stay as fallback. A power cut leaves the old or the new config.json,
+    never half. ConfigError or OSError: nothing is changed.
+    """
+    others = [network for network in settings.wifi if network[0] != ssid]
+    networks = [(ssid, password)]
+    networks += others[: MOST_NETWORKS - 1]
+    raw = _read(root)
+    raw["wifi"] = [{"ssid": name, "password": secret} for name, secret in networks]
+    changed = parse(raw)
+    path = f"{root}/{NAME}"
+    with open(path + ".new", "w") as file:
+        _private(path + ".new")  # before a password is in it
+        json.dump(raw, file)
+    os.rename(path + ".new", path)
+    settings.wifi = changed.wifi
+
+
+def _read(root: str) -> "dict[str, Any]":
     path = f"{root}/{NAME}"
     try:
         with open(path, "rb") as file:
@@ -99,7 +105,7 @@ def load_config(root: str) -> Config:
     except ValueError as error:
         msg = f"{path} is not JSON: provision the meter again"
         raise ConfigError(msg) from error
-    return Config(_object(raw, NAME))
+    return _object(raw, NAME)
 
 
 def is_channel(name: object) -> bool:

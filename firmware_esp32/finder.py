@@ -7,8 +7,8 @@ from resolve import resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from config import Config
     from ports import LinkBoard
+    from settings import Settings
 
 JOIN_AGAIN_AFTER = 4  # failed tries until the Wi-Fi is joined anew
 
@@ -16,7 +16,7 @@ JOIN_AGAIN_AFTER = 4  # failed tries until the Wi-Fi is joined anew
 class Finder:
     """Tries the configured networks in turn, and the gateways that mDNS knows in turn."""
 
-    def __init__(self, config: "Config", board: "LinkBoard") -> None:
+    def __init__(self, config: "Settings", board: "LinkBoard") -> None:
         self._config = config
         self._board = board
         self._only: tuple[str, str] | None = None

@@ -1,14 +1,17 @@
-"""A normal distribution of a few features, given the hour's class: distance, density, cause."""
+"""A model in force: normal distributions of a few features, given the hour's class."""
 
 from array import array
 from math import isnan, log, pi
 
+from micropython import const
 from traits import NAMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_DAY_H, _HOUR_MIN, _MINUTE_MS = const(24), const(60), const(60_000)
+_FRIDAY = const(4)
 MOST_SIGMAS = 1e6  # keeps d² finite in float32
 
 
@@ -85,3 +88,37 @@ class Gaussian:
             if not isnan(shift) and shift * back[row] > worst:
                 most, worst = row, shift * back[row]
         return most
+
+
+class Model:
+    """What a bundle of kind `model` holds: a Gaussian per channel and the hours' classes.
+
+    `hours` maps 24 local hours (48: weekdays, then weekends) to classes; class 0 is for any
+    time, used while the clock is not set. Channels without a Gaussian use the default.
+    """
+
+    def __init__(
+        self,
+        version: int,
+        channels: "dict[str, Gaussian]",
+        hours: bytes = b"",
+        utc_offset_min: int = 0,
+    ) -> None:
+        self.version = version
+        self.channels = channels
+        self._hours = hours
+        self._utc_offset_min = utc_offset_min
+
+    def group(self, unix_ms: "int | None") -> int:
+        """Return the hour class of a wall time (None = unknown)."""
+        if unix_ms is None or not self._hours:
+            return 0
+        hour = (unix_ms // _MINUTE_MS + self._utc_offset_min) // _HOUR_MIN
+        weekend = (hour // _DAY_H + 3) % 7 > _FRIDAY  # 1970-01-01 was a Thursday
+        late = _DAY_H if weekend and len(self._hours) > _DAY_H else 0
+        return self._hours[hour % _DAY_H + late]
+
+    def gaussian(self, channel: str, first: bool) -> "Gaussian | None":
+        """Return a channel's Gaussian, else the default for the meter's first or other ones."""
+        found = self.channels.get(channel)
+        return found or self.channels.get("*first" if first else "*")

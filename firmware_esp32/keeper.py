@@ -15,7 +15,7 @@ from spool import Spool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Protocol
 
     from registers import Registers
@@ -80,7 +80,9 @@ class Keeper:
 
     # -- in -----------------------------------------------------------------------------------
 
-    def add(self, window: "Window", registers: "Registers", z: "list[float | None] | None") -> int:
+    def add(
+        self, window: "Window", registers: "Registers", z: "Sequence[float | None] | None"
+    ) -> int:
         """Keep one window with the registers after it; return its seq. Never raises FlashError."""
         if self._ring.full:
             self._make_room()

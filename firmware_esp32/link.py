@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from clock import Clock
-    from config import Config
     from ports import About, Handlers, LinkBoard, Sender
+    from settings import Settings
 
 STATE_EVERY_MS = 60_000
 KEEPALIVE_S = 30
@@ -45,7 +45,7 @@ class Link:
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts it joins
         self,
-        config: "Config",
+        config: "Settings",
         board: "LinkBoard",
         keeper: "Sender",
         clock: "Clock",

@@ -5,7 +5,7 @@ from array import array
 from math import isnan
 
 from errors import BadBundleError, ConfigError
-from gauss import Gaussian
+from gauss import Gaussian, Model
 from micropython import const
 from traits import COUNT, NAMES, Track
 
@@ -23,8 +23,7 @@ MOST_VERSION = const(1_000_000_000)
 MOST_ROWS = const(16)
 ROW = const(6)  # numbers in a trace's row
 MOST_NUMBER = 1e9  # float32 keeps its square
-DAY_H, HOUR_MIN, MINUTE_MS = const(24), const(60), const(60_000)
-FRIDAY = const(4)
+DAY_H = const(24)
 NOMINAL_V, NOMINAL_HZ = (90.0, 480.0), (45.0, 65.0)
 # d² at ε: below the first a healthy meter would be told of daily, above the second never.
 LIMITS = (12.0, 10_000.0)
@@ -44,40 +43,6 @@ RANGES = {
     "base": (-9.0, 9.0, 0.05, 8.0),
     "step": (-9.0, 9.0, 0.05, 8.0),
 }
-
-
-class Model:
-    """What a bundle of kind `model` holds: a Gaussian per channel and the hours' classes.
-
-    `hours` maps 24 local hours (48: weekdays, then weekends) to classes; class 0 is for any
-    time, used while the clock is not set. Channels without a Gaussian use the default.
-    """
-
-    def __init__(
-        self,
-        version: int,
-        channels: "dict[str, Gaussian]",
-        hours: bytes = b"",
-        utc_offset_min: int = 0,
-    ) -> None:
-        self.version = version
-        self.channels = channels
-        self._hours = hours
-        self._utc_offset_min = utc_offset_min
-
-    def group(self, unix_ms: "int | None") -> int:
-        """Return the hour class of a wall time (None = unknown)."""
-        if unix_ms is None or not self._hours:
-            return 0
-        hour = (unix_ms // MINUTE_MS + self._utc_offset_min) // HOUR_MIN
-        weekend = (hour // DAY_H + 3) % 7 > FRIDAY  # 1970-01-01 was a Thursday
-        late = DAY_H if weekend and len(self._hours) > DAY_H else 0
-        return self._hours[hour % DAY_H + late]
-
-    def gaussian(self, channel: str, first: bool) -> "Gaussian | None":
-        """Return a channel's Gaussian, else the default for the meter's first or other ones."""
-        found = self.channels.get(channel)
-        return found or self.channels.get("*first" if first else "*")
 
 
 def default(nominal_v: float, nominal_hz: float) -> Model:

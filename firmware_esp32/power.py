@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from curves import Calibration
     from hardware import Measured
-    from tables import Calibration
 
 WINDOW_MS = 1000
 DEAD_V = 10.0  # below, the mains is gone: what the adapter then shows is noise

@@ -16,7 +16,7 @@ gc.collect()  # compiling leaves garbage; on the board the modules come compiled
 from mqtt import Client  # noqa: E402, F401
 
 gc.collect()
-from config import Config  # noqa: E402
+from config import parse  # noqa: E402
 
 gc.collect()
 import link as link_module  # noqa: E402
@@ -150,7 +150,7 @@ class Meter:
         self.clock = Clock(self.board)
         self.keeper = Keeper(job.get("backlog", 0), job.get("every_ms", 100))
         self.link = Link(
-            Config(job["config"]),
+            parse(job["config"]),
             self.board,
             self.keeper,
             self.clock,

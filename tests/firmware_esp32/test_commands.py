@@ -37,7 +37,6 @@ class Rig:
         self.now_ms = 5000
         self.clock = Clock(self)
         self.clock.set(1_763_760_000_000, ACK)
-        self.has_relay = True
         self.switched: list[bool] = []
         self.lit: list[bool] = []
         self.resets = 0
@@ -153,7 +152,7 @@ async def test_relay_is_switched_and_answered(tmp_path: Path) -> None:
 
 
 async def test_relay_is_refused_where_there_is_none(tmp_path: Path) -> None:
-    async with running(tmp_path, lambda rig: setattr(rig, "has_relay", False)) as rig:
+    async with running(tmp_path, lambda rig: setattr(rig.config, "relay", False)) as rig:
         await rig.say("a1", "relay", {"on": True})
         await rig.settle()
         assert not rig.switched
@@ -403,10 +402,10 @@ async def test_wifi_falls_back_after_a_minute_without_the_gateway(tmp_path: Path
 async def test_wifi_that_cannot_be_saved_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_self: object, _root: str) -> None:
+    def full(*_: object) -> None:
         raise OSError(28)
 
-    monkeypatch.setattr("config.Config.save", full)
+    monkeypatch.setattr("config.os.rename", full)
     async with running(tmp_path) as rig:
         await rig.say("w1", "wifi", {"ssid": "new", "password": "secret-9"}, 60_000)
         await rig.settle()
@@ -452,7 +451,6 @@ from config import load_config
 root = sys.argv[1]
 commands.REBOOT_AFTER_S = 0
 class Part:
-    has_relay = True
     connected_since_ms = 1
     def up_ms(self): return 1000
     def relay(self, on): print("relay", on)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from config import Config, load_config
+from config import load_config, parse, remember_wifi
 from errors import ConfigError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,11 +46,12 @@ def test_a_full_file_is_read(tmp_path: Path) -> None:
 
 
 def test_defaults() -> None:
-    config = Config({"meter": "m1", "channels": ["grid"], "mqtt": {"password": "x"}})
+    config = parse({"meter": "m1", "channels": ["grid"], "mqtt": {"password": "x"}})
     assert (config.mqtt_host, config.mqtt_port, config.mqtt_ca) == (None, 1883, None)
     assert config.mqtt_user == "m1"
     assert (config.rating_a, config.nominal_v, config.nominal_hz) == (30, 230, 50)
     assert config.wifi == []
+    assert config.relay
 
 
 @pytest.mark.parametrize(
@@ -71,6 +72,7 @@ def test_defaults() -> None:
         ("channels", ["Grid"], "channels[0]"),
         ("channels", ["a"] * 7, "channels"),
         ("rating", "30", "rating"),
+        ("relay", 1, "relay"),
         ("nominal.f", 400, "nominal.f"),
         ("keys.release", ["AAAA"], "keys.release[0]"),
         ("keys.site", [5], "keys.site[0]"),
@@ -79,7 +81,7 @@ def test_defaults() -> None:
 )
 def test_errors_name_the_key(path: str, value: object, named: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        Config(with_key(path, value))
+        parse(with_key(path, value))
     assert named in str(caught.value)
 
 
@@ -96,17 +98,26 @@ def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_new_network_goes_first_and_is_saved_for_the_owner_only(tmp_path: Path) -> None:
-    config = Config(json.loads(json.dumps(FULL)))
-    config.remember_wifi("new", "secret34")
-    config.save(str(tmp_path))
     path = tmp_path / "config.json"
+    path.write_text(json.dumps(FULL))
+    config = load_config(str(tmp_path))
+    remember_wifi(config, str(tmp_path), "new", "secret34")
     assert path.stat().st_mode & 0o777 == 0o600
     again = load_config(str(tmp_path))
     assert again.wifi == [("new", "secret34"), ("home", "secret12")]
     assert again.mqtt_password == "p"
     for n in range(9):
-        again.remember_wifi(f"net{n}", "")
+        remember_wifi(again, str(tmp_path), f"net{n}", "")
     assert len(again.wifi) == 4
+    assert load_config(str(tmp_path)).wifi == again.wifi
+
+
+def test_a_network_that_is_none_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(FULL))
+    config = load_config(str(tmp_path))
+    with pytest.raises(ConfigError, match="ssid"):
+        remember_wifi(config, str(tmp_path), "", "x")
+    assert config.wifi == load_config(str(tmp_path)).wifi == [("home", "secret12")]
 
 
 VALUES = st.recursive(
@@ -119,7 +130,7 @@ VALUES = st.recursive(
 @given(st.sampled_from([*FULL, "mqtt.host", "mqtt.port", "nominal.v", "keys.site"]), VALUES)
 def test_whatever_stands_there_is_taken_or_refused_by_name(path: str, value: object) -> None:
     with contextlib.suppress(ConfigError):
-        Config(with_key(path, value))
+        parse(with_key(path, value))
         return
     with pytest.raises(ConfigError, match=path.split(".", maxsplit=1)[0]):
-        Config(with_key(path, value))
+        parse(with_key(path, value))

@@ -3,15 +3,15 @@
 import math
 from collections.abc import Iterator
 
+import curves
 import moments
 import power
 import pytest
-import tables
 import wire
+from curves import Calibration, Channel
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from power import PowerMeter, Window
-from tables import Calibration, Channel
 
 from calibration.sums import parse
 from tests.support import float32
@@ -152,7 +152,7 @@ def narrow(patch: pytest.MonkeyPatch) -> None:
         for name in ("sin", "cos", "sqrt"):
             patch.setattr(module, name, getattr(float32, name))
     patch.setattr(moments, "pi", float32.pi)
-    patch.setattr(tables, "log", float32.log)
+    patch.setattr(curves, "log", float32.log)
 
 
 @settings(

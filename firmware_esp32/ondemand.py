@@ -1,0 +1,26 @@
+"""Code that is loaded only for the time it is needed.
+
+What judges a bundle, does a command or finds the gateway takes as much RAM as measuring does,
+and is needed for seconds in a month. It is imported inside the function that needs it; when
+that is done, `drop` lets its memory go. Objects of its classes must be let go too, or they
+hold it. What is resident must import none of it, not even for an exception's class.
+"""
+
+import gc
+import sys
+
+
+def make_room() -> None:
+    """Collect garbage before code is loaded: it needs its memory in large pieces."""
+    gc.collect()
+
+
+def drop(*names: str) -> None:
+    """Let go of modules; what is in use of them stays until that ends.
+
+    Name also what they import that is not resident: linked (tools/link_firmware.py) it may
+    lie in a file of its own.
+    """
+    for name in names:
+        sys.modules.pop(name, None)
+    gc.collect()
