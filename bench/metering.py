@@ -9,6 +9,7 @@ where they were measured on the same model of a chain.
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -29,8 +30,7 @@ PF_LIMIT = 0.005
 
 def slug(case: Case) -> str:
     """Return a case's name as it stands in figures."""
-    kept = [c if c.isalnum() else "_" for c in case.name.lower().replace(".", "").replace("-", "")]
-    return "_".join("".join(kept).split("_")).replace("__", "_")
+    return re.sub("[^a-z0-9]+", "_", case.name.lower().replace(".", ""))
 
 
 def limits() -> list[Limit]:

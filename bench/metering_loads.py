@@ -56,7 +56,7 @@ CASES = (
     Case("2 kW, PF 0.5", Load(2000.0, LAG), p_limit=1.0, i_limit=1.0, pf_judged=True,
          emonlib=("+2.9 / -0.6", "+0.8", "+3.8 / +0.8")),
     Case("500 W, PF 0.5 lead", Load(500.0, LEAD), p_limit=1.0, i_limit=1.0, pf_judged=True),
-    Case("-2 kW", Load(-2000.0), p_limit=0.5, i_limit=0.5, pf_judged=True),
+    Case("export 2 kW", Load(-2000.0), p_limit=0.5, i_limit=0.5, pf_judged=True),
     Case("195 V", Load(700.0), v=195.0, v_limit=0.2, pf_judged=True),
     Case("207 V", Load(700.0), v=207.0, v_limit=0.2, pf_judged=True),
     Case("230 V", Load(700.0), v=230.0, v_limit=0.2, pf_judged=True),
