@@ -14,6 +14,7 @@ from tools.firmware_linker.folding import fold
 from tools.firmware_linker.graph import plan
 from tools.firmware_linker.naming import name_files
 from tools.firmware_linker.shaking import shake
+from tools.firmware_linker.shortening import shorten_attributes, shorten_parameters
 from tools.firmware_linker.source import LinkError, read
 
 BUILD = FIRMWARE.parent / "build" / "firmware"
@@ -43,10 +44,19 @@ def link(firmware: Path = FIRMWARE, *, short: bool = True) -> list[Linked]:
         msg = f"{firmware}: no {ENTRY}.py to start from"
         raise LinkError(msg)
     program = bind(plan(modules, ENTRY), modules)
+    program.wanted.add(ENTRY + SEP + START)
     for _ in range(2):  # what is dropped may leave constants with one use
         fold(program)
-        shake(program, ENTRY + SEP + START)
+        shake(program)
+    if short:
+        shorten_parameters(program)
+        shorten_attributes(program, _described(firmware))
     return emit(program, name_files(program, short=short))
+
+
+def _described(firmware: Path) -> list[Path]:
+    """Return the files that describe, or stand in for, what the board brings along."""
+    return [*sorted(firmware.glob("typings/*.pyi")), *sorted(firmware.glob("host/*.py"))]
 
 
 def compile_to(source: Path, target: Path, architecture: str) -> None:

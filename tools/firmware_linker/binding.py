@@ -6,17 +6,15 @@ here on nothing can capture anything, and scopes matter no more.
 """
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tools.firmware_linker.graph import Plan
-from tools.firmware_linker.source import Body, Module, arguments_of, names_of
+from tools.firmware_linker.scopes import Definition, Scoped, bound_in
+from tools.firmware_linker.source import Body, Module
 
 SEP = "\u00b7"
 EXTERNAL = "_"
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-_SCOPES = (*_FUNCTIONS, ast.Lambda, ast.ClassDef, *_COMPREHENSIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +29,13 @@ Table = dict[str, Target]
 
 
 @dataclass(slots=True)
-class Scope:
-    """What is bound in a function or class; None is an ordinary local."""
-
-    names: dict[str, Target | None]
-    is_class: bool = False
-
-
-@dataclass(slots=True)
 class Program:
     """All modules bound: what is left of their statements, and what files need at run time."""
 
     plan: Plan
     modules: Mapping[str, Module]
     bodies: dict[str, Body] = field(default_factory=dict)
-    wanted: set[str] = field(default_factory=set)  # names imported from a file in a function
+    wanted: set[str] = field(default_factory=set)  # names that are reached from outside their file
 
     def home(self, name: str) -> str:
         """Return the file in which a name of the program is defined, "" for the interpreter's."""
@@ -105,36 +95,14 @@ class _Tables:
         return found
 
 
-def bound_in(body: Iterable[ast.AST]) -> Iterator[str]:
-    """Yield the names that statements bind in their own scope."""
-    for node in body:
-        if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
-            yield node.name
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            yield from (alias.asname or alias.name for alias in node.names)
-        elif isinstance(node, ast.ExceptHandler) and node.name:
-            yield node.name
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, (ast.Store, ast.Del)):
-            yield node.id
-        elif isinstance(node, _COMPREHENSIONS):
-            yield from (
-                name
-                for one in ast.walk(node)
-                if isinstance(one, ast.NamedExpr)
-                for name in names_of(one.target)
-            )
-        if not isinstance(node, _SCOPES):
-            yield from bound_in(ast.iter_child_nodes(node))
-
-
-class _Binder(ast.NodeTransformer):
+class _Binder(Scoped[Target]):
     def __init__(self, program: Program, module: Module, tables: _Tables) -> None:
+        super().__init__()
         self._program = program
         self._module = module
         self._tables = tables
         self._table = tables.of(module.name)
         self._homes = program.plan.homes
-        self._stack: list[Scope] = []
 
     def bound(self) -> Body:
         body: Body = []
@@ -145,10 +113,12 @@ class _Binder(ast.NodeTransformer):
 
     def _target(self, name: str) -> Target | None:
         """Return what a name stands for, None when it is a local or a built-in."""
-        for scope in reversed(self._stack):
-            if name in scope.names and (not scope.is_class or scope is self._stack[-1]):
-                return scope.names[name]
-        return self._table.get(name)
+        scope = self.scope_of(name)
+        return scope.names[name] if scope else self._table.get(name)
+
+    def define(self, node: Definition) -> None:
+        if not self.stack:
+            node.name = str(self._table[node.name])
 
     # -- names -----------------------------------------------------------------------------
 
@@ -174,7 +144,7 @@ class _Binder(ast.NodeTransformer):
         raise self._module.refuse(node, "`global` is not linkable: keep state in an object")
 
     def visit_ExceptHandler(self, node: ast.ExceptHandler) -> ast.ExceptHandler:
-        if node.name and not self._stack:
+        if node.name and not self.stack:
             node.name = str(self._table[node.name])
         self.generic_visit(node)
         return node
@@ -185,7 +155,7 @@ class _Binder(ast.NodeTransformer):
         kept = []
         for alias in node.names:
             if self._is_here(alias.name):
-                self._stack[-1].names[alias.asname or alias.name] = Whole(alias.name)
+                self.stack[-1].names[alias.asname or alias.name] = Whole(alias.name)
             else:
                 kept.append(self._at_top(alias))
         return self._rest(node, kept)
@@ -197,7 +167,7 @@ class _Binder(ast.NodeTransformer):
             target = self._tables.member(self._module, node, module, alias.name)
             defined = isinstance(target, str) and target.split(SEP)[0] in (module, EXTERNAL)
             if module in self._homes and (self._is_here(module) or not defined):
-                self._stack[-1].names[alias.asname or alias.name] = target
+                self.stack[-1].names[alias.asname or alias.name] = target
                 continue
             if module in self._homes:
                 self._program.wanted.add(str(target))
@@ -210,7 +180,7 @@ class _Binder(ast.NodeTransformer):
         return self._homes.get(module) in (own, next(iter(self._program.plan.files)))
 
     def _at_top(self, alias: ast.alias) -> ast.alias:
-        if not self._stack:
+        if not self.stack:
             alias.asname = str(self._table[alias.asname or alias.name])
         return alias
 
@@ -218,68 +188,3 @@ class _Binder(ast.NodeTransformer):
     def _rest(node: ast.Import | ast.ImportFrom, kept: list[ast.alias]) -> ast.stmt:
         node.names = kept
         return node if kept else ast.copy_location(ast.Pass(), node)
-
-    # -- scopes --------------------------------------------------------------------------------
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
-        node.bases = [self.visit(one) for one in node.bases]
-        node.decorator_list = [self.visit(one) for one in node.decorator_list]
-        names = dict.fromkeys(bound_in(node.body))
-        if not self._stack:
-            node.name = str(self._table[node.name])
-        self._stack.append(Scope(dict(names), is_class=True))
-        node.body = [self.visit(one) for one in node.body]
-        self._stack.pop()
-        return node
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
-        self._function(node)
-        return node
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AsyncFunctionDef:
-        self._function(node)
-        return node
-
-    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-        node.decorator_list = [self.visit(one) for one in node.decorator_list]
-        self._defaults(node.args)
-        if not self._stack:
-            node.name = str(self._table[node.name])
-        names = [*(one.arg for one in arguments_of(node.args)), *bound_in(node.body)]
-        self._stack.append(Scope(dict.fromkeys(names)))
-        node.body = [self.visit(one) for one in node.body]
-        self._stack.pop()
-
-    def visit_Lambda(self, node: ast.Lambda) -> ast.Lambda:
-        self._defaults(node.args)
-        self._stack.append(Scope(dict.fromkeys(one.arg for one in arguments_of(node.args))))
-        node.body = self.visit(node.body)
-        self._stack.pop()
-        return node
-
-    def _defaults(self, arguments: ast.arguments) -> None:
-        arguments.defaults = [self.visit(one) for one in arguments.defaults]
-        arguments.kw_defaults = [one and self.visit(one) for one in arguments.kw_defaults]
-
-    def _comprehension(self, node: ast.expr, generators: list[ast.comprehension]) -> ast.expr:
-        first = generators[0]
-        first.iter = self.visit(first.iter)  # belongs to the scope around it
-        names = [name for one in generators for name in names_of(one.target)]
-        self._stack.append(Scope(dict.fromkeys(names)))
-        done, first.iter = first.iter, ast.Constant(None)
-        self.generic_visit(node)
-        first.iter = done
-        self._stack.pop()
-        return node
-
-    def visit_ListComp(self, node: ast.ListComp) -> ast.expr:
-        return self._comprehension(node, node.generators)
-
-    def visit_SetComp(self, node: ast.SetComp) -> ast.expr:
-        return self._comprehension(node, node.generators)
-
-    def visit_DictComp(self, node: ast.DictComp) -> ast.expr:
-        return self._comprehension(node, node.generators)
-
-    def visit_GeneratorExp(self, node: ast.GeneratorExp) -> ast.expr:
-        return self._comprehension(node, node.generators)

@@ -14,6 +14,8 @@ from tools.firmware_linker.source import Body, arguments_of
 
 # What a name beyond functions must never hide: also the types that native code knows.
 BUILT_IN: Final = frozenset(dir(builtins)) | {"ptr", "ptr8", "ptr16", "ptr32", "uint", "micropython"}
+# Names of exceptions: logs show them.
+LOGGED: Final = "Error"
 _LETTERS: Final = string.ascii_letters
 
 
@@ -70,8 +72,9 @@ def _keep(final: dict[str, str], names: Iterable[str], beside: Mapping[str, set[
 
 
 def _is_fixed(program: Program, file: str, name: str) -> bool:
-    """Tell whether a name is known beyond the linked program."""
-    return is_external(name) or name.startswith(file + SEP) and file == program.home(name)
+    """Tell whether a name is known beyond the linked program, or stands in logs."""
+    by_name = name.startswith(file + SEP) and file != next(iter(program.plan.files))
+    return is_external(name) or by_name or name in program.wanted or name.endswith(LOGGED)
 
 
 def _readable(name: str, beside: Mapping[str, set[str]], taken: set[str]) -> str:

@@ -17,17 +17,16 @@ _PURE: Final = frozenset(
 _PURE_EXTERNAL: Final = ("binascii", "math", "struct", "array", "micropython")
 
 
-def shake(program: Program, entry: str) -> None:
+def shake(program: Program) -> None:
     """Drop definitions, assignments and methods that are never used.
 
-    Kept are the entry's name `entry`, what functions import from a file while the meter
-    runs, and of a file loaded by its name whatever is an attribute's name somewhere.
+    Kept are `program.wanted`, and of a file loaded by its name whatever is an attribute's name somewhere.
     A method is used when any attribute anywhere has its name, or any string is its name:
     the interpreter and modules off the board can call only by these or by `__names__`.
     """
     while True:
         attributes = set(_attributes(program.bodies.values()))
-        live = _live(program, entry, attributes)
+        live = _live(program, attributes)
         dropped = 0
         for name, body in program.bodies.items():
             kept = [node for node in body if _is_kept(node, live)]
@@ -50,10 +49,10 @@ def _attributes(bodies: Iterable[Body]) -> Iterator[str]:
                 yield node.value
 
 
-def _live(program: Program, entry: str, attributes: set[str]) -> set[str]:
+def _live(program: Program, attributes: set[str]) -> set[str]:
     """Return the names that are used, from the outside or by what is used."""
     needs: dict[str, set[str]] = {}
-    waiting = [entry, *program.wanted]
+    waiting = [*program.wanted]
     for module, body in program.bodies.items():
         is_head = program.plan.homes[module] == module
         for node in body:
