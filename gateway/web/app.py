@@ -16,7 +16,7 @@ from gateway.web.bodies import BodyLimit
 from gateway.web.deps import API, COOKIE, WebDeps
 from gateway.web.gate import OPEN_PATHS, Gate
 from gateway.web.hosts import KnownHosts
-from gateway.web.methods import Methods
+from gateway.web.methods import Methods, Paths, paths_of
 from gateway.web.problems import Problem, handle
 from gateway.web.shield import Shield
 
@@ -24,7 +24,7 @@ HANDLED = (GatewayError, HTTPException, RequestValidationError)
 
 LOGINS: list[dict[str, list[str]]] = [{"session": []}, {"token": []}]  # either of them
 
-OWN_PATHS: dict[str, dict[str, object]] = {"/openapi.json": {"get": {}}}  # not in itself
+PARTS = (auth, probes, meters, history, alerts, stream, people)
 
 
 def create_app(deps: WebDeps) -> FastAPI:
@@ -42,18 +42,26 @@ def create_app(deps: WebDeps) -> FastAPI:
             Middleware(Shield, hosts=KnownHosts((deps.bound_host, *deps.allowed_hosts))),
             Middleware(Gate, accounts=deps.accounts, tokens=deps.tokens),
             Middleware(BodyLimit),
-            Middleware(Methods, paths=lambda: app.openapi()["paths"] | OWN_PATHS),
+            Middleware(Methods, paths=_paths()),
             Middleware(GZipMiddleware, minimum_size=1024, compresslevel=5),
         ],
     )
     app.state.deps = deps
     app.include_router(probes.root)
     api = APIRouter(prefix=API)
-    for part in (auth, probes, meters, history, alerts, stream, people):
+    for part in PARTS:
         api.include_router(part.router)
     app.include_router(api)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # FastAPI's way to extend it
     return app
+
+
+def _paths() -> Paths:
+    """Return what each path answers."""
+    found = dict(paths_of(probes.root.routes))
+    for part in PARTS:
+        found |= paths_of(part.router.routes, API)
+    return found | {"/openapi.json": frozenset({"GET"})}
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -1,27 +1,38 @@
 """HEAD for everything that has GET, OPTIONS that tells what is allowed, and 405 that does too."""
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
+from fastapi.routing import APIRoute
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.web.deps import API
 from gateway.web.problems import problem
 
 ENDLESS = frozenset({f"{API}/stream"})  # HEAD of what never ends would never end
-Paths = Mapping[str, Mapping[str, Any]]
+Paths = Mapping[str, frozenset[str]]  # template -> methods
+
+
+def paths_of(routes: Iterable[BaseRoute], prefix: str = "") -> Paths:
+    """Return what a router's routes answer."""
+    found: dict[str, frozenset[str]] = {}
+    for route in routes:
+        if isinstance(route, APIRoute):
+            template = prefix + route.path
+            found[template] = found.get(template, frozenset()) | (route.methods or set())
+    return found
 
 
 class Methods:
-    """Answers by what the API's own description says of a path."""
+    """Answers by what the API's routes say of a path."""
 
-    def __init__(self, app: ASGIApp, paths: Callable[[], Paths]) -> None:
-        """`paths` gives the description's paths; it is asked once, at the first request."""
+    def __init__(self, app: ASGIApp, paths: Paths) -> None:
         self._app = app
-        self._paths = paths
-        self._known: list[tuple[re.Pattern[str], frozenset[str]]] | None = None
+        self._known = [
+            (_pattern(template), _methods(template, named)) for template, named in paths.items()
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -42,11 +53,6 @@ class Methods:
             await self._app(scope, receive, send)
 
     def _allowed(self, path: str) -> frozenset[str]:
-        if self._known is None:
-            self._known = [
-                (_pattern(template), _methods(template, operations))
-                for template, operations in self._paths().items()
-            ]
         fits = (methods for pattern, methods in self._known if pattern.fullmatch(path))
         return frozenset().union(*fits)
 
@@ -56,11 +62,9 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile("[^/]+".join(parts))
 
 
-def _methods(template: str, operations: Mapping[str, Any]) -> frozenset[str]:
-    named = {method.upper() for method in operations}
-    if "GET" in named and template not in ENDLESS:
-        named.add("HEAD")
-    return frozenset(named | {"OPTIONS"})
+def _methods(template: str, named: frozenset[str]) -> frozenset[str]:
+    head = {"HEAD"} if "GET" in named and template not in ENDLESS else set()
+    return frozenset(named | head | {"OPTIONS"})
 
 
 def _bodiless(send: Send) -> Send:

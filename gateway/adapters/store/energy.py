@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from gateway.adapters.store.export import ChannelReader
+from gateway.adapters.store.export import ChannelReader, Unwritten
 from gateway.adapters.store.series import find_meter
 from gateway.domain.meters import Role
 from gateway.pipeline.rollups import FIXED_MS, Bucket
@@ -31,7 +31,6 @@ from gateway.services.exporting import Target
 COUNTS = "start_ms, reg_at_ms, dt_ms, wh_in + base_in, wh_out + base_out"
 QUARTER, MINUTE = "15m", "1m"
 MINUTES_UP_TO_MS = 8 * 86_400_000  # longer spans look at self-consumption by the quarter hour
-Late = Mapping[str, Mapping[int, Bucket]]
 
 
 class Row(NamedTuple):
@@ -51,11 +50,13 @@ class Row(NamedTuple):
 class SqlTrail:
     """Satisfies `Trail`: written intervals and those that are not yet (rule I)."""
 
-    def __init__(self, db: sqlite3.Connection, reader: ChannelReader, target: Target) -> None:
+    def __init__(
+        self, db: sqlite3.Connection, reader: ChannelReader, target: Target, late: Unwritten | None
+    ) -> None:
         self._db = db
         self._reader = reader
         self._target = target
-        self._late: Late = reader.not_written(target)
+        self._late = late or {QUARTER: {}, MINUTE: {}}
 
     def around(self, at_ms: int) -> tuple[Count | None, Count | None]:
         """Return the last count at or before a time, and the first one after it."""
@@ -133,8 +134,10 @@ def read_energy(db: sqlite3.Connection, zone: ZoneInfo, query: EnergyQuery) -> E
     channels = db.execute(
         "SELECT no, name, role FROM channels WHERE meter_no = ? ORDER BY no", (meter_no,)
     ).fetchall()
+    late = reader.all_not_written(Target(meter_no, 0, ""))
     trails = {
-        name: SqlTrail(db, reader, Target(meter_no, number, name)) for number, name, _ in channels
+        name: SqlTrail(db, reader, Target(meter_no, number, name), late.get(name))
+        for number, name, _ in channels
     }
     points = {name: [point(trail, at_ms) for at_ms in edges] for name, trail in trails.items()}
     roles = {name: role for _, name, role in channels}

@@ -22,6 +22,8 @@ from gateway.services.tracks import LATE_MS, Snapshot
 CHUNK_MS = 86_400_000  # readings are sorted in memory a day at a time
 LONGEST_DT_MS = 86_400_000
 
+Unwritten = dict[str, dict[int, Bucket]]  # resolution -> start -> part
+
 
 class ChannelReader:
     """Satisfies `ExportStore` on a connection that somebody else keeps."""
@@ -105,8 +107,12 @@ class ChannelReader:
         for start in sorted(inside):
             yield inside[start]
 
-    def not_written(self, target: Target) -> dict[str, dict[int, Bucket]]:
-        """Return, by resolution and start, the parts of intervals not in the tables yet."""
+    def not_written(self, target: Target) -> Unwritten:
+        """Return, by resolution and start, a channel's parts not in the tables yet."""
+        return self.all_not_written(target).get(target.channel, {name: {} for name in RESOLUTIONS})
+
+    def all_not_written(self, target: Target) -> dict[str, Unwritten]:
+        """Return what `not_written` does for every channel of the target's meter."""
         roll, row, judged_ms = self._snapshot(target)
         parts: list[Contribution] = []
         query = (
@@ -118,12 +124,12 @@ class ChannelReader:
             late = judged_ms > 0 and reading.at_ms + LATE_MS < judged_ms
             judged_ms = max(judged_ms, reading.at_ms)
             roll.add(reading, parts, late=late)
-        collected: dict[str, dict[int, Bucket]] = {name: {} for name in RESOLUTIONS}
-        for part in (*parts, *roll.open_parts()):
-            if part.channel == target.channel:
-                start_ms = part.bucket.start_ms
-                by_start = collected[part.resolution]
-                by_start.setdefault(start_ms, Bucket(start_ms)).merge(part.bucket)
+        collected: dict[str, Unwritten] = {}
+        for channel, resolution, bucket in (
+            (p.channel, p.resolution, p.bucket) for p in (*parts, *roll.open_parts())
+        ):
+            own = collected.setdefault(channel, {name: {} for name in RESOLUTIONS})
+            own[resolution].setdefault(bucket.start_ms, Bucket(bucket.start_ms)).merge(bucket)
         return collected
 
     def _snapshot(self, target: Target) -> tuple[MeterRoll, int, int]:

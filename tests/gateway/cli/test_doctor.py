@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gateway.adapters.store.schema import SCHEMA_VERSION
 from tests.gateway.cli.rig import Said, Site, make_site
 from tests.support.daemon import Daemon
 from tests.support.meter_client import MeterClient
@@ -42,7 +43,7 @@ def test_a_stopped_gateway_without_a_broker(site: Site) -> None:
     assert said.err == ""
     assert json.loads(said.out)["ok"] is False
     assert found["settings"]["level"] == "ok"
-    assert found["database"]["said"] == "schema 1; quick_check ok"
+    assert found["database"]["said"] == f"schema {SCHEMA_VERSION}; quick_check ok"
     assert "systemctl start wattwarden" in found["daemon"]["todo"]
     assert (found["broker"]["level"], "127.0.0.1:1 " in found["broker"]["said"]) == ("error", True)
     assert found["meters"]["said"] == "1 of 1 are well"  # nobody listens: silence means nothing
