@@ -50,7 +50,7 @@ def test_a_stopped_gateway_without_a_broker(site: Site) -> None:
     assert found["time zone"]["level"] == "ok"
     assert "last stop" not in found
     _, full = examined(site, "--full")
-    assert full["database"]["said"] == "schema 1; integrity_check ok"
+    assert full["database"]["said"] == f"schema {SCHEMA_VERSION}; integrity_check ok"
 
 
 def test_people_get_lines_with_what_to_do(site: Site) -> None:
