@@ -7,6 +7,7 @@ file system (littlefs writes a changed block to another place).
 
 import gc
 import os
+import sys
 
 from errors import BadRecordError, FlashError
 from records import (
@@ -40,6 +41,10 @@ _NAME_LENGTH = 12
 MAX_OLD_BOOTS = 63
 _MAX_LOST = 64
 _ENOSPC = 28  # MicroPython's errno module does not name it
+# MicroPython's heap never moves what lies in it. What a scan leaves is small and comes between what
+# it does not need: collected at once, it finds its place at the heap's beginning and the rest stays
+# in one piece. CPython has no need of that, and takes long for it.
+_COMPACT = sys.implementation.name == "micropython"
 _STEP_MS = 1000  # a clock offset that moved further is noted anew
 
 
@@ -110,9 +115,8 @@ class Spool:
                 continue
             self._number = number
             self._examine(number)
-            # What stays is small and comes between what does not: collected at once, it finds
-            # its place at the heap's beginning and the rest stays in one piece.
-            gc.collect()
+            if _COMPACT:
+                gc.collect()
             if feed is not None:
                 feed()
 
