@@ -12,6 +12,7 @@ import json
 import sys
 from array import array
 
+import collector
 import power
 import tables
 from sampler import FRAMES
@@ -90,7 +91,7 @@ async def _main() -> None:
         order = json.loads(line)
         if order["calibration"] is not None:
             meter.calibration = tables.parse(order["calibration"], names)
-        average = power.Average(board.clamps)
+        average = collector.Average(board.clamps)
         for _ in range(order["windows"]):
             w = await meter.window()
             average.add(w)

@@ -2,7 +2,6 @@
 
 import asyncio
 
-from config import remember_wifi
 from errors import MeterError
 from log import log
 from micropython import const
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from clock import Clock
+    from orders import Kept
     from settings import Settings
 
     class Board(Protocol):
@@ -93,6 +93,7 @@ class Actions:
         keeper: "Held",
         meter: "Collecting",
         root: str,
+        kept: "Kept",
     ) -> None:
         self._config = config
         self._board = board
@@ -104,7 +105,7 @@ class Actions:
         self._lit_until_ms = 0
         self._light: asyncio.Task[None] | None = None
         self._also: dict[str, Callable[[], Any]] = {}
-        self._relay: bool | None = None
+        self._kept = kept
 
     def add_report(self, name: str, tell: "Callable[[], Any]") -> None:
         """Let `report` carry what `tell()` returns (small, JSON) under a name."""
@@ -116,7 +117,7 @@ class Actions:
             msg = "this meter has no relay: none is configured"
             raise ActionError(msg)
         self._board.relay(on)
-        self._relay = on
+        self._kept.relay = on
         return {"on": on}
 
     def identify(self, seconds: int) -> "dict[str, Any]":
@@ -125,6 +126,10 @@ class Actions:
         if self._light is None or self._light.done():
             self._light = asyncio.create_task(self._shine())
         return {"seconds": seconds}
+
+    def lit(self) -> bool:
+        """Tell whether the meter is showing itself."""
+        return self._light is not None and not self._light.done()
 
     async def _shine(self) -> None:
         self._board.identify(True)
@@ -154,7 +159,7 @@ class Actions:
             "heap": self._board.free_heap(),
             "rssi": self._board.rssi(),
             "chip": self._board.chip(),
-            "relay": self._relay,
+            "relay": self._kept.relay,
             "backlog": self._keeper.backlog(),
             "have": self._keeper.have(),
             "connected_since": self._link.connected_since_ms,
@@ -169,6 +174,8 @@ class Actions:
         The new network is saved only once the broker has accepted the meter over it. A power
         cut before leaves the old one in the settings.
         """
+        from config import remember_wifi  # noqa: PLC0415 - for this command alone
+
         await self._link.reconnect((ssid, password))
         reached = await self._connects()
         if reached:

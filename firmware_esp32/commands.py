@@ -8,6 +8,7 @@ from checked import Checked
 from errors import FlashError, MeterError
 from log import log
 from micropython import const
+from orders import Kept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Commands:
     """Takes commands (`handle`), does them in order (`run`), answers through `send_result`.
 
     `before_reset`, if set, is called before an ordered restart: it saves the registers.
-    `actions.add_report` adds to what `report` tells.
+    `actions.add_report` adds to what `report` tells. `kept` is what earlier ones left behind.
     """
 
     def __init__(  # noqa: PLR0913 - the parts that commands act on
@@ -52,16 +53,16 @@ class Commands:
         keeper: "Held",
         root: str,
         send_result: "Callable[[Result], object]",
+        kept: "Kept | None" = None,
     ) -> None:
         self.before_reset: Callable[[], None] | None = None
-        self.refused = 0
+        self.kept = kept = kept or Kept()
         self.actions = Actions(
-            config, board, clock, link=link, keeper=keeper, meter=meter, root=root
+            config, board, clock, link=link, keeper=keeper, meter=meter, root=root, kept=kept
         )
         self._board = board
         self._send = send_result
         self._store = Checked(root, "commands")
-        self._done: list[tuple[str, str]] = []  # id, result as JSON; oldest first
         self._lasting: list[tuple[str, str]] = []
         self._waiting: list[tuple[Command, int]] = []
         self._doing: list[str] = []
@@ -77,21 +78,21 @@ class Commands:
             or not isinstance(name, str)
             or not 0 < len(name) <= LONGEST_ID
         ):
-            self.refused += 1
+            self.kept.refused += 1
             log("commands: one without a usable id; ignored")
             return
         if name in self._doing or any(c["id"] == name for c, _ in self._waiting):
             return  # its answer is on the way
-        for known, text in self._done:
+        for known, text in self.kept.done:
             if known == name:
                 self._send(json.loads(text))
                 return
         wrong = _wrong(cmd)
         if wrong is not None:
-            self.refused += 1
+            self.kept.refused += 1
             self._answer(name, wrong, {})
         elif len(self._waiting) >= MOST_WAITING:
-            self.refused += 1
+            self.kept.refused += 1
             # Not remembered: the same command may come again when there is room.
             self._send(_result(name, "busy: too many commands wait", {}))
         else:
@@ -111,6 +112,10 @@ class Commands:
                     await self._do(cmd, receipt_ms)
             self._wake.clear()
             await self._wake.wait()
+
+    def busy(self) -> bool:
+        """Tell whether something waits, is being done, or goes on (the lamp, a calibration)."""
+        return bool(self._waiting or self._doing) or self.actions.lit()
 
     def _begin(self, cmd: "Command", receipt_ms: int) -> None:
         if self._calibrating is not None and not self._calibrating.done():
@@ -184,14 +189,14 @@ class Commands:
     def _remember(self, name: str, result: "Result", lasting: bool) -> None:
         # Text takes a third of the memory of a decoded result.
         entry = (name, json.dumps(result))
-        self._done.append(entry)
-        self._done = self._done[-REMEMBERED:]
+        self.kept.done.append(entry)
+        del self.kept.done[:-REMEMBERED]
         if lasting:
             self._lasting.append(entry)
             self._lasting = self._lasting[-REMEMBERED:]
 
     def _forget(self, name: str) -> None:
-        self._done = [entry for entry in self._done if entry[0] != name]
+        self.kept.done = [entry for entry in self.kept.done if entry[0] != name]
         self._lasting = [entry for entry in self._lasting if entry[0] != name]
 
     def _save(self) -> None:
@@ -215,7 +220,10 @@ class Commands:
                 e for e in entries if isinstance(e, list) and [type(x) for x in e] == [str, str]
             ]
             self._lasting = [(e[0], e[1]) for e in good][-REMEMBERED:]
-            self._done = list(self._lasting)
+            known = [entry[0] for entry in self.kept.done]
+            late = [entry for entry in self._lasting if entry[0] not in known]
+            late.extend(self.kept.done)
+            self.kept.done = late[-REMEMBERED:]
 
 
 def _result(name: str, error: "str | None", data: "dict[str, Any]") -> "Result":

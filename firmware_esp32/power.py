@@ -9,9 +9,6 @@ from wire import CLIP, LATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
-
     from curves import Calibration
     from hardware import Measured
 
@@ -143,59 +140,3 @@ class PowerMeter:
         window.p[k] = watts * (p * cos(phase) - q * sin(phase))
         window.q[k] = watts * (q * cos(phase) + p * sin(phase))
         window.i[k] = max(window.i[k], abs(window.p[k]) / window.v)
-
-
-def collect(windows: "Sequence[Window]", names: "Sequence[str]", version: int) -> "dict[str, Any]":
-    """Return the `calibrate` command's data: means over windows of live mains.
-
-    {"windows": n, "f": Hz, "v": {"rms", "mean"}, "ch": {name: {"rms", "mean", "p", "q",
-    "clipped"}}, "cal": version}; rms and mean in codes, p and q in codes². `rms` has the
-    noise in it. Windows without mains are left out and not counted.
-    """
-    sums = Average(len(names))
-    for window in windows:
-        sums.add(window)
-    return sums.data(names, version)
-
-
-class Average:
-    """The same, one window at a time, for a board that cannot keep them all."""
-
-    def __init__(self, clamps: int) -> None:
-        self.windows = 0
-        self._f = 0.0
-        self._v2 = 0.0
-        self._v_mean = 0.0
-        self._rows = [[0.0] * 5 for _ in range(clamps)]
-
-    def add(self, window: Window) -> None:
-        """Take one window."""
-        raw = window.raw
-        if not window.v or not window.f:
-            return
-        self.windows += 1
-        self._f += raw.f
-        self._v2 += raw.v2
-        self._v_mean += raw.v_mean
-        for k, row in enumerate(self._rows):
-            row[0] += raw.i2[k]
-            row[1] += raw.mean[k]
-            row[2] += raw.p[k]
-            row[3] += raw.q[k]
-            row[4] += raw.clipped[k]
-
-    def data(self, names: "Sequence[str]", version: int) -> "dict[str, Any]":
-        """Return the command's data; see `collect`."""
-        n = self.windows or 1
-        channels = {}
-        for name, row in zip(names, self._rows):  # noqa: B905 - no strict= on the board
-            channels[name] = {
-                "rms": sqrt(row[0] / n),
-                "mean": row[1] / n,
-                "p": row[2] / n,
-                "q": row[3] / n,
-                "clipped": int(row[4]),
-            }
-        voltage = {"rms": sqrt(self._v2 / n), "mean": self._v_mean / n}
-        return {"windows": self.windows, "f": self._f / n, "v": voltage, "ch": channels,
-                "cal": version}  # fmt: skip

@@ -243,7 +243,7 @@ async def test_wrong_commands_are_told_what_is_wrong(
         await rig.settle()
         assert not rig.answer()["ok"]
         assert said in rig.answer()["error"]
-        assert rig.commands.refused == 1
+        assert rig.commands.kept.refused == 1
         assert not rig.switched
 
 
@@ -253,7 +253,7 @@ async def test_command_without_an_id_cannot_be_answered(tmp_path: Path, cmd: obj
         await rig.commands.handle(cmd, 0)
         await rig.settle()
         assert not rig.answers
-        assert rig.commands.refused == 1
+        assert rig.commands.kept.refused == 1
 
 
 async def test_identify_shines_for_its_time(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 
+import collector
 import curves
 import moments
 import power
@@ -125,7 +126,7 @@ async def test_raw_sums_are_free_of_the_time_between_reads_and_read_by_the_fit()
     board = FormulaBoard(Wave(MAINS), flow(5.0), flow(5.0))
     meter = PowerMeter(board, record(0.0, 0.0))
     windows = [await meter.window() for _ in range(3)]
-    sums = parse(power.collect(windows, ["grid", "solar"], 3))
+    sums = parse(collector.collect(windows, ["grid", "solar"], 3))
     assert sums.windows == 3
     assert sums.v_rms == pytest.approx(230 / V_GAIN, rel=5e-4)
     for channel in sums.channels.values():
@@ -136,7 +137,7 @@ async def test_raw_sums_are_free_of_the_time_between_reads_and_read_by_the_fit()
 
 async def test_windows_without_mains_are_not_collected() -> None:
     window = await second(FormulaBoard(Wave(0.0), flow(0.5)), record(0.0))
-    assert power.collect([window], ["grid"], 3)["windows"] == 0
+    assert collector.collect([window], ["grid"], 3)["windows"] == 0
 
 
 @pytest.fixture
