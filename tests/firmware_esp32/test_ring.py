@@ -24,10 +24,10 @@ def put(ring: Ring, up_ms: int, **more: object) -> int:
 def test_it_holds_minutes_in_little_memory(channels: int, least: int) -> None:
     ring = Ring(channels)
     held = sum(len(page) for page in ring._pages)  # noqa: SLF001 - the memory is the point
-    assert held <= 49_152 + 1024
+    assert held <= 51 * 1024
     while not ring.full:
         put(ring, ring.end * 1000)
-    assert ring.end >= least
+    assert ring.end - 60 >= least, "a whole minute leaves at once"
 
 
 @given(
