@@ -5,18 +5,14 @@ intake is measured alone, then with 50 viewers and five chart calls a second bes
 """
 
 import argparse
-import itertools
 import json
 import shutil
 import subprocess
 import sys
-import threading
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
-
+from bench.charts import CALLS_PER_S
 from bench.common import (
     MEGABYTE,
     Figures,
@@ -29,7 +25,8 @@ from bench.common import (
     work_directory,
 )
 from bench.latency import WARM_UP_S, LatencyProbe, Outcome
-from bench.year import CHANNEL, DAY_MS, METER, make_year
+from bench.load import METERS
+from bench.year import make_year
 from tests.support.api import Api
 from tests.support.daemon import Daemon
 from tests.support.mosquitto import Mosquitto
@@ -42,47 +39,6 @@ LIMITS = (
 )
 RATE = 500
 VIEWERS = 50
-CALLS_PER_S = 5
-CHARTS = (  # what the app asks for when somebody looks at history
-    ("year_chart", 365, "auto"),
-    ("month_chart", 30, "15m"),
-    ("day_chart", 1, "1m"),
-)
-
-
-@dataclass
-class Charts:
-    """Calls charts in a fixed rhythm from a thread, and keeps how long each took."""
-
-    url: str
-    cookies: httpx.Cookies
-    took_ms: dict[str, list[float]] = field(default_factory=dict)
-    failed: int = 0
-    stop: threading.Event = field(default_factory=threading.Event)
-
-    def run(self) -> None:
-        """Call until stopped; every other call is the year's chart."""
-        others = itertools.cycle(CHARTS[1:])
-        with httpx.Client(base_url=self.url, cookies=self.cookies, timeout=10) as client:
-            began = time.monotonic()
-            for count in itertools.count():
-                self.call(client, *(CHARTS[0] if count % 2 == 0 else next(others)))
-                if self.stop.wait(max(0.0, began + (count + 1) / CALLS_PER_S - time.monotonic())):
-                    return
-
-    def call(self, client: httpx.Client, name: str, days: int, resolution: str) -> None:
-        """Ask for one chart."""
-        now_ms = int(time.time() * 1000)
-        params = {
-            "channel": CHANNEL, "fields": "p,p_min,p_max,v", "resolution": resolution,
-            "start": str(now_ms - days * DAY_MS), "end": str(now_ms),
-        }  # fmt: skip
-        began = time.perf_counter()
-        answer = client.get(f"/api/v1/meters/{METER}/series", params=params)
-        took_ms = (time.perf_counter() - began) * 1000
-        self.took_ms.setdefault(name, []).append(took_ms)
-        if answer.status_code != 200 or len(answer.json()["t"]) < 300:
-            self.failed += 1
 
 
 def intake(probe: LatencyProbe, seconds: float) -> tuple[Outcome, float]:
@@ -105,32 +61,32 @@ def alone(daemon: Daemon, port: int, seconds: float) -> Figures:
     }
 
 
+def beside(module: str, **options: object) -> "subprocess.Popen[str]":
+    """Start a part of the bench that ends, and prints what it saw, when its stdin closes."""
+    arguments = [text for key, value in options.items() for text in (f"--{key}", str(value))]
+    command = [sys.executable, "-m", f"bench.{module}", *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
+
+
 def watched(daemon: Daemon, api: Api, port: int, seconds: float) -> Figures:
     """Measure intake, charts and memory while 50 people watch."""
     cookie = "; ".join(f"{key}={value}" for key, value in api.http.cookies.items())
-    charts = Charts(daemon.url, api.http.cookies)
-    with httpx.Client(base_url=daemon.url, cookies=api.http.cookies) as client:
-        for chart in CHARTS:  # what is loaded at the first call is no growth
-            charts.call(client, *chart)
-    charts.took_ms.clear()
+    charts = beside("charts", url=daemon.url, cookie=cookie)
+    if charts.stdout is None or charts.stdout.readline().strip() != "ready":
+        msg = "the first charts failed"
+        raise RuntimeError(msg)
     rss, before_s = daemon.rss_bytes(), cpu_seconds(daemon.process)
-    arguments = ["--port", str(daemon.web_port), "--cookie", cookie, "--viewers", str(VIEWERS)]
-    viewers = subprocess.Popen(
-        [sys.executable, "-m", "bench.viewers", *arguments],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    calling = threading.Thread(target=charts.run)
-    calling.start()
+    viewers = beside("viewers", port=daemon.web_port, cookie=cookie, viewers=VIEWERS)
     try:
         outcome, rate = intake(LatencyProbe(port), seconds)
     finally:
-        charts.stop.set()
-        calling.join()
         grown = daemon.rss_bytes() - rss
         told, _ = viewers.communicate("", timeout=20)
-    counts = json.loads(told)
-    if counts["connected"] != VIEWERS or charts.failed:
-        msg = f"{counts['connected']} of {VIEWERS} viewers served, {charts.failed} charts failed"
+        drawn, _ = charts.communicate("", timeout=20)
+    counts, calls = json.loads(told), json.loads(drawn)
+    if counts["connected"] != VIEWERS or calls["failed"]:
+        msg = f"{counts['connected']} of {VIEWERS} viewers served, {calls['failed']} charts failed"
         raise RuntimeError(msg)
     whole_s = seconds + WARM_UP_S
     figures: Figures = {
@@ -139,11 +95,11 @@ def watched(daemon: Daemon, api: Api, port: int, seconds: float) -> Figures:
         "watched_cpu_percent": (cpu_seconds(daemon.process) - before_s) / whole_s * 100,
         "rss_growth_mb": grown / MEGABYTE,
         "rss_mb": daemon.rss_bytes() / MEGABYTE,
-        "viewers_told_of_each_meter_per_s": counts["readings"] / VIEWERS / 50 / whole_s,
+        "viewers_told_of_each_meter_per_s": counts["readings"] / VIEWERS / METERS / whole_s,
         "viewers_resets": counts["resets"],
         "viewers_mb": counts["bytes"] / MEGABYTE,
     }
-    for name, took_ms in charts.took_ms.items():
+    for name, took_ms in calls["took_ms"].items():
         figures[f"{name}_p50_ms"] = percentile(took_ms, 0.5)
         figures[f"{name}_p99_ms"] = percentile(took_ms, 0.99)
     return figures
