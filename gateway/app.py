@@ -26,6 +26,7 @@ from gateway.adapters.store.meters import SqlMeterStore
 from gateway.adapters.store.placing import SqlPlacingStore
 from gateway.adapters.store.quarantine import open_or_replace
 from gateway.adapters.store.retention import SqlRetentionStore
+from gateway.adapters.store.salvage_job import Salvage
 from gateway.adapters.store.tokens import SqlSetup, SqlTokens
 from gateway.adapters.store.views import SqlViews
 from gateway.domain.errors import AlreadyRunningError
@@ -99,6 +100,8 @@ class Parts:
             late["intake"] = self.board.of("intake").error or "not connected to the broker"
         if not self.deriver.loaded.is_set():
             late.setdefault("judging", "loading")
+        if trouble := self.database.trouble:
+            late["storage"] = trouble
         return late
 
 
@@ -152,6 +155,7 @@ def _stages(parts: Parts) -> list[Stage]:
         Stage("placing", placing.run),
         Stage("retention", retention.run),
         Stage("health", HealthCheck(database, parts.deriver, parts.clock, parts.damage).run),
+        Stage("salvage", Salvage(database).run),
         Stage("judging", parts.deriver.run, parts.deriver.drain),
         Stage("watchdog", systemd.watchdog),
     ]

@@ -14,7 +14,8 @@ from gateway.domain.errors import TransientError
 log = structlog.get_logger()
 Service = Callable[[], Awaitable[object]]
 STABLE_AFTER_S = 10.0  # seconds without error that reset the backoff
-LONGEST_BACKOFF = 5  # 2^5 s; full jitter below it (AWS Architecture Blog, 2015)
+# 2^3 s, full jitter below it (AWS Architecture Blog, 2015): what has healed is used within 10 s.
+LONGEST_BACKOFF = 3
 SHORTEST_RETRY_S = 0.5  # under 2 tries a second, whatever the dice say
 
 

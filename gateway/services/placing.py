@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
+from gateway.domain.errors import StorageError, TransientError
 from gateway.domain.readings import Mark
 from gateway.pipeline import placement
 from gateway.services.ledger import Boot, Ledger, Meter
@@ -66,9 +67,13 @@ class Placing:
         self._trusted_since_s: float | None = None
 
     async def run(self) -> None:
-        """Look every two seconds, until cancelled."""
+        """Look every two seconds, until cancelled; TransientError when the disk fails."""
         while True:
-            await self.look()
+            try:
+                await self.look()
+            except StorageError as error:
+                msg = f"readings could not be placed in time: {error}"
+                raise TransientError(msg) from error
             await asyncio.sleep(LOOK_S)
 
     async def look(self) -> None:

@@ -14,6 +14,7 @@ LOOK_S = 2.0
 CLOCK_PATIENCE_S = 600.0  # NTP needs a while after a start
 NAMES_SHOWN = 10
 MAX_REFUSED = 1000
+MOST_PENDING = 1000
 
 
 class Watching:
@@ -27,6 +28,7 @@ class Watching:
         self._refused_told = 0
         self._untrusted_since_s: float | None = None
         self._clock_told = False
+        self._pending: list[Finding] = []
         self.ledger = ledger
 
     def heard(self, meter: str) -> None:
@@ -46,11 +48,14 @@ class Watching:
         self._silence.adopt(alerts)
         self._clock_told = any(alert.key[2] is AlertKind.CLOCK for alert in alerts)
         while True:
+            # What could not be stored is kept: it will not be found a second time.
+            self._pending = (self._pending + self.look())[-MOST_PENDING:]
             try:
-                await self._deriver.report(self.look())
+                await self._deriver.report(self._pending)
             except StorageError as error:
                 msg = f"an alert could not be stored: {error}"
                 raise TransientError(msg) from error
+            self._pending = []
             await asyncio.sleep(LOOK_S)
 
     def look(self) -> list[Finding]:

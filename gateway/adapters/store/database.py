@@ -7,6 +7,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,11 @@ Work = Callable[[sqlite3.Connection], T]
 READERS = 2
 GROUP_LIMIT = 256  # works in one commit; bounds how long the first one waits
 QUEUE_LIMIT = 1024
+STUCK_S = 10.0  # a card that collects its garbage takes a second or two, one that dies for ever
+# sqlite.org/rescode.html: SQLITE_CORRUPT, SQLITE_NOTADB
+DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+PRIMARY_CODE = 0xFF
+CHECKED = "checked: "  # begins the reason where the whole file has been read already
 
 
 class _Job(NamedTuple):
@@ -73,16 +79,45 @@ class Database:
         self._lock = _lock(path)
         try:
             self._db = connect(path)
-            _translate(lambda: migrate(self._db, str(path)), path)
-            self.was_unclean = _translate(lambda: _note_open(self._db), path)
+            try:
+                _translate(lambda: migrate(self._db, str(path)), path)
+                self.was_unclean = _translate(lambda: _note_open(self._db), path)
+            except BaseException:
+                self._db.close()
+                raise
         except BaseException:
             os.close(self._lock)
             raise
+        self.failures = 0  # commits that failed since the start
+        self.damage = ""  # what SQLite said of the file when it found it damaged
+        self._failing = ""  # what the last commit failed of
+        self._begun_s: float | None = None  # when the commit under way began, monotonic
         self._jobs: queue.Queue[_Job | None] = queue.Queue(QUEUE_LIMIT)
         self._writer = threading.Thread(target=self._write_forever, name="sqlite-writer")
         self._writer.start()
         self._idle_readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-reader")
+
+    @property
+    def trouble(self) -> str:
+        """Return why nothing can be stored at present, "" when it can."""
+        begun_s = self._begun_s
+        waiting_s = 0.0 if begun_s is None else time.monotonic() - begun_s
+        if waiting_s > STUCK_S:
+            return f"the disk has not answered for {waiting_s:.0f} s"
+        return self.damage or self._failing
+
+    def condemn(self, reason: str, *, checked: bool = False) -> None:
+        """Note that the file is damaged, on disk too: the next start will look at it first.
+
+        `checked`: the whole file has been read already.
+        """
+        if self.damage:
+            return
+        self.damage = reason
+        log.error("database_damaged", reason=reason, file=str(self.path))
+        with contextlib.suppress(OSError):  # then the next start finds it in the same way
+            suspect_path(self.path).write_text(CHECKED + reason if checked else reason)
 
     async def write(self, work: Work[T]) -> T:
         """Run `work` in the writer's transaction; return after COMMIT has reached the disk.
@@ -118,6 +153,10 @@ class Database:
             db = connect(self.path, read_only=True)
         try:
             return _translate(lambda: work(db), self.path)
+        except StorageError as error:
+            if is_damage(error.__cause__):
+                self.condemn(str(error.__cause__))
+            raise
         finally:
             self._idle_readers.put(db)
 
@@ -154,23 +193,42 @@ class Database:
     def _commit(self, submitted: list[_Job]) -> None:
         # From here on nobody can cancel; what was cancelled before is not begun.
         group = [job for job in submitted if job.done.set_running_or_notify_cancel()]
+        self._begun_s = time.monotonic()
         try:
             self._db.execute("BEGIN IMMEDIATE")
             outcomes = [_attempt(self._db, job) for job in group]
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
-            with contextlib.suppress(sqlite3.Error):  # the transaction may already be gone
-                self._db.execute("ROLLBACK")
-            log.error("commit_failed", error=str(error))  # noqa: TRY400 - told in one line
-            failure = StorageError(f"{self.path}: commit failed: {error}")
-            for job in group:
-                job.done.set_exception(failure)
+            self._fail(group, error)
             return
+        finally:
+            self._begun_s = None
+        self._failing = ""
         for outcome in outcomes:
             if outcome.error is None:
                 outcome.job.done.set_result(outcome.value)
             else:
                 outcome.job.done.set_exception(outcome.error)
+
+    def _fail(self, group: list[_Job], error: sqlite3.Error) -> None:
+        """Undo the transaction and tell everybody whose work was in it."""
+        with contextlib.suppress(sqlite3.Error):  # the transaction may already be gone
+            self._db.execute("ROLLBACK")
+        log.error("commit_failed", error=str(error))
+        self.failures += 1
+        self._failing = f"commit failed: {error}"
+        if is_damage(error):
+            self.condemn(str(error))
+        for job in group:
+            failure = StorageError(f"{self.path}: commit failed: {error}")
+            failure.__cause__ = error
+            job.done.set_exception(failure)
+
+
+def is_damage(error: BaseException | None) -> bool:
+    """Tell whether SQLite found the file itself damaged, not only out of reach."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return isinstance(code, int) and code & PRIMARY_CODE in DAMAGED
 
 
 def _attempt(db: sqlite3.Connection, job: _Job) -> _Outcome:
@@ -180,12 +238,20 @@ def _attempt(db: sqlite3.Connection, job: _Job) -> _Outcome:
         value = job.work(db)
     except sqlite3.OperationalError:
         raise
+    except sqlite3.DatabaseError as error:
+        if is_damage(error):
+            raise
+        return _undo(db, job, error)
     except Exception as error:  # noqa: BLE001 - handed to whoever submitted the work
-        db.execute("ROLLBACK TO work")
-        db.execute("RELEASE work")
-        return _Outcome(job, None, error)
+        return _undo(db, job, error)
     db.execute("RELEASE work")
     return _Outcome(job, value, None)
+
+
+def _undo(db: sqlite3.Connection, job: _Job, error: Exception) -> _Outcome:
+    db.execute("ROLLBACK TO work")
+    db.execute("RELEASE work")
+    return _Outcome(job, None, error)
 
 
 def _note_open(db: sqlite3.Connection) -> bool:
@@ -206,6 +272,11 @@ def _translate(call: Callable[[], T], path: Path) -> T:
 def lock_path(path: Path) -> Path:
     """Return the lock file beside a database."""
     return path.with_name(path.name + ".lock")
+
+
+def suspect_path(path: Path) -> Path:
+    """Return the file beside a database that says why it is thought to be damaged."""
+    return path.with_name(path.name + ".suspect")
 
 
 def _lock(path: Path) -> int:

@@ -17,7 +17,7 @@ MAX_DEAD_LETTERS = 10_000
 # Anchor + up, never ahead of the receipt (an `up` may be nonsense).
 PLACE = f"min(? + up_ms, received_ms + {FUTURE_MS})"
 
-_pack = msgspec.msgpack.Encoder().encode
+pack_registers = msgspec.msgpack.Encoder().encode
 _registers = msgspec.msgpack.Decoder(dict[str, tuple[Register | None, Register | None]])
 
 INSERT_READING = "INSERT INTO readings VALUES (?,?,?,?,?,?,?,?,?,?,?)"
@@ -50,7 +50,7 @@ def write_batch(db: sqlite3.Connection, batch: Batch) -> None:
     if unplaced:
         db.executemany("INSERT OR IGNORE INTO unplaced VALUES (?,?)", unplaced.items())
     db.executemany("DELETE FROM runs WHERE boot_no = ? AND first = ?", batch.deleted_runs)
-    db.executemany(UPSERT_RUN, [(*run[:6], _pack(run.regs)) for run in batch.runs])
+    db.executemany(UPSERT_RUN, [(*run[:6], pack_registers(run.regs)) for run in batch.runs])
     for change in batch.gaps:
         _change_gap(db, change)
     if batch.rows:

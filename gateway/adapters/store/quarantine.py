@@ -1,5 +1,12 @@
-"""A database that cannot be opened is set aside, and what can be read of it is taken over."""
+"""A damaged database is set aside, and what can be read of it is taken over.
 
+At the start only what the gateway needs to go on: who may log in, which meters there are, what
+they have delivered, alerts, and the newest readings. History follows while it runs
+(salvage_job.py).
+"""
+
+import contextlib
+import os
 import sqlite3
 import time
 from contextlib import closing
@@ -7,78 +14,183 @@ from pathlib import Path
 
 import structlog
 
-from gateway.adapters.store.database import Database
+from gateway.adapters.store import salvage, salvage_runs, segments
+from gateway.adapters.store.database import (
+    CHECKED,
+    Database,
+    connect,
+    is_damage,
+    suspect_path,
+)
+from gateway.adapters.store.salvage_plan import Plan
+from gateway.adapters.store.schema import SEGMENT_BITS
 from gateway.domain.errors import StorageError
 
 log = structlog.get_logger()
-# sqlite.org/rescode.html: SQLITE_CORRUPT, SQLITE_NOTADB
-DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-PRIMARY_CODE = 0xFF
-# Who may log in, which meters there are, what they have delivered (so that nothing is stored
-# twice), and alerts. Readings and rollups stay in the file that was set aside.
+# In the order of their foreign keys. Sessions and the audit go with the old file.
 SALVAGED = (
-    "users", "meters", "channels", "boots", "runs", "gaps", "alerts", "alert_history",
-    "verdicts", "outbox", "dead_letter_counts",
+    "users", "api_tokens", "meters", "channels", "boots", "runs", "gaps", "unplaced", "dirty",
+    "judged", "models", "alerts", "alert_history", "verdicts", "outbox", "dead_letter_counts",
 )  # fmt: skip
+TAIL_ROWS = 200_000  # at most so many readings are copied before the intake begins
+ASIDE = "set aside as "  # what the mark says while the taking over is not finished
 
 
 def open_or_replace(path: Path) -> tuple[Database, str]:
     """Open a database; a damaged file is moved away and a fresh one opened in its place.
 
-    Return it with a sentence for people that says what happened, "" when nothing did. Raises
-    as `Database` does for everything else.
+    A file marked as suspect is checked before it is opened. Return the database with a sentence
+    for people that says what happened, "" when nothing did. Raises as `Database` does for
+    everything else.
     """
+    mark = suspect_path(path)
+    reason = _read_mark(mark)
+    if reason.startswith(ASIDE):  # an earlier start was cut off in the middle of it
+        return _take_over(path, path.with_name(reason.removeprefix(ASIDE)), "damage found earlier")
+    said = _confirm(path, reason) if reason else ""
+    if not said:
+        mark.unlink(missing_ok=True)
+        try:
+            return Database(path), ""
+        except StorageError as error:
+            if not is_damage(error.__cause__):
+                raise
+            said = str(error.__cause__)
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    aside = path.with_name(f"{path.name}.damaged-{stamp}")
+    mark.write_text(ASIDE + aside.name)
+    _sync_folder(path)
+    return _take_over(path, aside, said)
+
+
+def _read_mark(mark: Path) -> str:
     try:
-        return Database(path), ""
-    except StorageError as error:
-        if not _is_damage(error):
-            raise
-        said = str(error)
-    aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
-    for ending in ("", "-wal", "-shm"):
-        part = path.with_name(path.name + ending)
-        if part.exists():
-            part.rename(aside.with_name(aside.name + ending))
-    log.error("database_set_aside", reason=said, file=str(aside))
+        return mark.read_text(errors="replace").strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _confirm(path: Path, reason: str) -> str:
+    """Return what is wrong with a suspect file, "" when a check finds it sound."""
+    if reason.startswith(CHECKED):
+        return reason.removeprefix(CHECKED)
+    log.info("database_check_started", reason=reason)
+    try:
+        with closing(connect(path, read_only=True)) as db:
+            found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except (sqlite3.Error, StorageError) as error:
+        cause = error.__cause__ if isinstance(error, StorageError) else error
+        return str(cause) if is_damage(cause) else ""
+    log.info("database_checked", result=found)
+    return "" if found == "ok" else found.replace("\n", " ")[:200]
+
+
+def _take_over(path: Path, aside: Path, said: str) -> tuple[Database, str]:
+    """Move the file away unless that is done, and fill a fresh one."""
+    if not aside.exists():
+        for ending in ("-wal", "-shm", ""):  # the file itself last: it says that all is moved
+            part = path.with_name(path.name + ending)
+            if part.exists():
+                part.rename(aside.with_name(aside.name + ending))
+        log.error("database_set_aside", reason=said, file=str(aside))
+    elif not _is_filled(path):
+        for ending in ("", "-wal", "-shm"):
+            path.with_name(path.name + ending).unlink(missing_ok=True)
     database = Database(path)
-    rows = database.write_now(lambda db: _salvage(db, aside))
+    try:
+        rows = database.write_now(lambda db: _salvage(db, aside))
+    except BaseException:
+        database.close()
+        raise
+    suspect_path(path).unlink(missing_ok=True)
+    _sync_folder(path)
     log.info("database_salvaged", rows=rows)
     note = (
         f"The database was damaged ({said}). It was set aside as {aside}, and a fresh one was begun"
-        f" with {rows} rows of meters, users and alerts that could be read. Replace the card; the"
-        " readings in the old file are not lost as long as it is kept."
+        f" with {rows} rows of meters, users, alerts and newest readings that could be read; the"
+        " history follows in the background. Replace the card, and keep the old file until then."
     )
     return database, note
 
 
-def _is_damage(error: StorageError) -> bool:
-    cause = error.__cause__
-    code = getattr(cause, "sqlite_errorcode", None)
-    return isinstance(code, int) and code & PRIMARY_CODE in DAMAGED
+def _is_filled(path: Path) -> bool:
+    """Tell whether the fresh database has taken over what it was to take over."""
+    if not path.exists():
+        return False
+    with contextlib.suppress(sqlite3.Error, StorageError), closing(connect(path)) as db:
+        return Plan.load(db) is not None
+    return False
 
 
 def _salvage(db: sqlite3.Connection, aside: Path) -> int:
-    """Copy what can be read, row by row, until a table's damage; return how many rows."""
+    """Copy what the gateway needs to go on; return how many rows."""
+    if Plan.load(db) is not None:
+        return 0
     count = 0
+    plan = Plan(file=aside.name)
     try:
-        old = sqlite3.connect(f"{aside.absolute().as_uri()}?mode=ro", uri=True)
+        old = salvage.open_old(aside)
     except sqlite3.Error:
+        plan.save(db)
         return 0
     with closing(old):
+        incomplete = []
         for table in SALVAGED:
-            try:
-                for row in old.execute(f"SELECT * FROM {table}"):  # noqa: S608 - names of ours
-                    count += _take_over(db, table, row)
-            except sqlite3.DatabaseError as error:
-                log.warning("table_damaged", table=table, error=str(error))
+            rows, complete = _table(old, table)
+            count += sum(_insert(db, table, row) for row in rows)
+            if not complete:
+                incomplete.append(table)
+                log.warning("table_damaged", table=table, rows=len(rows))
+        count += _tail(db, old, plan)
+        if "runs" in incomplete:
+            salvage_runs.rebuild(db, old)
+        plan.guard_rollups(db, old)
+    plan.save(db)
     return count
 
 
-def _take_over(db: sqlite3.Connection, table: str, row: tuple[object, ...]) -> bool:
+def _table(old: sqlite3.Connection, table: str) -> tuple[list[salvage.Row], bool]:
+    try:
+        return salvage.all_rows(old, table)
+    except sqlite3.DatabaseError:  # not even the schema can be read, or it is an older one
+        return [], False
+
+
+def _insert(db: sqlite3.Connection, table: str, row: salvage.Row) -> bool:
     """Insert one row unless what it belongs to could not be read."""
     marks = ",".join("?" * len(row))
     try:
         db.execute(f"INSERT INTO {table} VALUES ({marks})", row)  # noqa: S608 - names of ours
-    except sqlite3.IntegrityError:
+    except sqlite3.DatabaseError as error:
+        if is_damage(error) or isinstance(error, sqlite3.OperationalError):
+            raise
         return False
     return True
+
+
+def _tail(db: sqlite3.Connection, old: sqlite3.Connection, plan: Plan) -> int:
+    """Copy the readings that are not judged and those of the last segment."""
+    judged = salvage.highest(old, "SELECT value FROM meta WHERE key = 'looked_at'")
+    judged = judged or salvage.highest(db, "SELECT max(row) FROM judged")
+    last = salvage.highest(old, "SELECT max(row) FROM readings") or judged + TAIL_ROWS
+    first = max(min(judged + 1, last + 1), last - TAIL_ROWS)
+    plan.below_row = first = (first >> SEGMENT_BITS) << SEGMENT_BITS
+    try:
+        rows = list(salvage.rows_around(old, salvage.READINGS, first, last))
+    except sqlite3.DatabaseError:
+        rows = []
+    marks = ",".join("?" * 11)
+    db.executemany(f"INSERT OR IGNORE INTO readings VALUES ({marks})", rows)  # noqa: S608
+    if rows:
+        segments.close_segments(db, first, rows[-1][0])
+    db.execute("INSERT OR REPLACE INTO meta VALUES ('looked_at', ?)", (str(judged),))
+    return len(rows)
+
+
+def _sync_folder(path: Path) -> None:
+    """Have names in the database's folder survive a power cut."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
