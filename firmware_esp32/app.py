@@ -4,19 +4,16 @@ import asyncio
 import gc
 import time
 
-import model
-import tables
 from bootcount import next_boot
-from bundles import Bundles
 from check import Check
 from clock import FIXED, Clock
-from collector import Collector
-from commands import Commands
-from config import load_config
-from errors import BadBundleError, ConfigError, FlashError
+from depot import Depot
+from errors import ConfigError, FlashError
 from keeper import Keeper
 from link import Link
 from log import log
+from ondemand import drop
+from orders import Orders
 from power import PowerMeter
 from registers import Registers
 from version import VERSION
@@ -26,8 +23,16 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
 
+    from bundles import Apply, Bundles
+    from collector import Collector
+    from commands import Commands
+    from curves import Calibration
+    from gauss import Model
     from hardware import Board
+    from orders import Kept
+    from ports import Handlers
     from power import Window
+    from settings import Settings
 
 ACK_WAIT_S = 10.0  # at boot, for the registers in the retained ack
 MINUTE_MS = 60_000
@@ -43,10 +48,10 @@ class Meter:
     ConfigError when config.json is missing or wrong.
     """
 
-    def __init__(self, board: "Board") -> None:
+    def __init__(self, board: "Board", settings: "Settings") -> None:
         self.board = board
-        self.config = config = load_config(board.root)
-        channels = config.channels
+        self.config = settings
+        channels = settings.channels
         self.clock = Clock(board)
         start_ms = getattr(board, "start_unix_ms", None)  # a simulated board may be told
         if start_ms is not None:
@@ -54,72 +59,96 @@ class Meter:
         self.boot, self.bootn = next_boot(board.root, board.random32)
         self.registers = Registers(board.root, channels)
         self.keeper = Keeper(board.root, channels, self.boot, self.bootn, feed=board.feed)
-        self.power = PowerMeter(board, tables.nominal(channels))
-        self.collector = Collector(self.power, channels)
-        self.link = Link(
-            config,
-            board,
-            self.keeper,
-            self.clock,
-            {"cmd": self._command, "desired": self._desired, "chunk": self._chunk},
-            self._about,
-        )
-        self.check = Check(
-            channels,
-            model.default(config.nominal_v, config.nominal_hz),
-            self.link.send_event,
-            self.clock,
-        )
-        self.bundles = self._bundles()
-        self.commands = self._commands()
+        self.power = PowerMeter(board, self._calibration(None))
+        self.orders = Orders(self._commands)
+        self.depot = Depot(self._bundles)
+        handlers: Handlers = {
+            "cmd": self.orders.handle,
+            "desired": self.depot.desired,
+            "chunk": self.depot.chunk,
+        }
+        self.link = Link(settings, board, self.keeper, self.clock, handlers, self._about)
+        self.check = Check(channels, self._model(None), self.link.send_event, self.clock)
+        self._apply: dict[str, Apply] = {
+            "calibration": self._use_calibration,
+            "model": self._use_model,
+        }
+        self.depot.boot(self._apply)
         self._minute_ms = 0
         self._failures = 0
 
-    def _bundles(self) -> Bundles:
-        """Return the bundles, with the active model and calibration in force."""
+    # -- what is loaded on demand --------------------------------------------------------
+
+    def _bundles(self) -> "Bundles":
+        """Return what brings bundles in."""
+        from bundles import Bundles  # noqa: PLC0415 - as in every function here
+
         config = self.config
-        bundles = Bundles(
+        return Bundles(
             self.board.root,
             config.meter,
             {"release": config.release_keys, "site": config.site_keys},
             request_chunk=self.link.request_chunk,
             send_event=self.link.send_event,
-            apply={"model": self._use_model, "calibration": self._use_calibration},
+            apply=self._apply,
             restart=self.restart,
             sleep=asyncio.sleep,
         )
-        for kind, use in (("calibration", self._use_calibration), ("model", self._use_model)):
-            content = bundles.active(kind)
-            if content is None:
-                continue
-            try:
-                use(content)
-            except BadBundleError as error:
-                # It passed its self-test once: a damaged file. The default goes on measuring.
-                log(f"app: the active {kind} cannot be used ({error})")
-                bundles.bad()
-        return bundles
 
-    def _commands(self) -> Commands:
+    def _commands(self, kept: "Kept") -> "tuple[Commands, Collector]":
+        """Return what does commands, and what collects for a calibration."""
+        from collector import Collector  # noqa: PLC0415
+        from commands import Commands  # noqa: PLC0415
+
+        collector = Collector(self.power, self.config.channels)
         commands = Commands(
             self.config,
             self.board,
             self.clock,
             link=self.link,
-            meter=self.collector,
+            meter=collector,
             keeper=self.keeper,
             root=self.board.root,
             send_result=self.link.send_result,
+            kept=kept,
         )
         commands.before_reset = self._save
-        commands.actions.add_report("versions", self.bundles.versions)
+        commands.actions.add_report("versions", self.depot.versions)
         commands.actions.add_report("busy_us", self._busy_us)
-        return commands
+        return commands, collector
+
+    def _model(self, content: "bytes | None") -> "Model":
+        import model  # noqa: PLC0415
+
+        try:
+            if content is not None:
+                return model.load(content)
+            return model.default(self.config.nominal_v, self.config.nominal_hz)
+        finally:
+            del model
+            drop("model")
+
+    def _calibration(self, content: "bytes | None") -> "Calibration":
+        import tables  # noqa: PLC0415
+
+        try:
+            if content is not None:
+                return tables.loads(content, self.config.channels)
+            return tables.nominal(self.config.channels)
+        finally:
+            del tables
+            drop("tables")
+
+    def _use_model(self, content: "bytes | None") -> None:
+        self.check.model = self._model(content)
+
+    def _use_calibration(self, content: "bytes | None") -> None:
+        self.power.calibration = self._calibration(content)
 
     # -- what other parts ask for --------------------------------------------------------
 
     def _about(self) -> "dict[str, Any]":
-        versions = self.bundles.versions()
+        versions = self.depot.versions()
         return {
             "fw": VERSION,
             "model": versions["model"],
@@ -131,29 +160,6 @@ class Meter:
     def _busy_us(self) -> int:
         return self.power.busy_us
 
-    def _use_model(self, content: "bytes | None") -> None:
-        config = self.config
-        if content is None:
-            self.check.model = model.default(config.nominal_v, config.nominal_hz)
-        else:
-            self.check.model = model.load(content)
-
-    def _use_calibration(self, content: "bytes | None") -> None:
-        channels = self.config.channels
-        if content is None:
-            self.power.calibration = tables.nominal(channels)
-        else:
-            self.power.calibration = tables.loads(content, channels)
-
-    async def _command(self, message: "dict[str, Any]", receipt_ms: int) -> None:
-        await self.commands.handle(message, receipt_ms)
-
-    async def _desired(self, message: "dict[str, Any]") -> None:
-        await self.bundles.desired(message)
-
-    async def _chunk(self, message: "dict[str, Any]") -> None:
-        await self.bundles.chunk(message)
-
     # -- what runs -----------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -164,8 +170,8 @@ class Meter:
         ack = await self.link.first_ack(ACK_WAIT_S)
         if ack is not None and self.registers.raise_to(ack.get("regs")):
             log("app: registers go on from the gateway's")
-        tasks.append(self._guard("commands", self.commands.run))
-        tasks.append(self._guard("bundles", self.bundles.run))
+        tasks.append(self._guard("orders", self.orders.run))
+        tasks.append(self._guard("depot", self.depot.run))
         await self._measure()
         for task in tasks:
             task.cancel()
@@ -180,12 +186,12 @@ class Meter:
             except Exception as error:  # noqa: BLE001 - measuring goes on after any defect
                 self._failures += 1
                 log(f"app: window failed: {error!r}")
-                self.bundles.bad()
+                self.depot.bad()
                 await asyncio.sleep(0)
 
     def _take(self, window: "Window") -> None:
         """Count, judge and keep one window."""
-        self.collector.window(window)
+        self.orders.window(window)
         for k, power_w in enumerate(window.p):
             self.registers.add(k, power_w, window.dt_ms)
         z = self._judge(window)
@@ -203,9 +209,9 @@ class Meter:
             z = self.check.window(window)
         except Exception as error:  # noqa: BLE001 - a bad model must not cost a reading
             log(f"app: check failed: {error!r}")
-            self.bundles.bad()
+            self.depot.bad()
             return None
-        self.bundles.good_window()
+        self.depot.good_window()
         return z
 
     def _guard(self, name: str, work: "Callable[[], Awaitable[None]]") -> "asyncio.Task[None]":
@@ -241,14 +247,25 @@ class Meter:
         self.board.reset()
 
 
+def settings_of(root: str) -> "Settings":
+    """Return the meter's settings; ConfigError says what is wrong with them."""
+    from config import load_config  # noqa: PLC0415
+
+    try:
+        return load_config(root)
+    finally:
+        del load_config
+        drop("config")
+
+
 def main(root: str) -> None:
     """Run the meter whose files lie below `root`; returning means: reset the board."""
     from board import Board  # noqa: PLC0415 - the one of this machine
 
     try:
-        clamps = len(load_config(root).channels)
+        settings = settings_of(root)
     except ConfigError as error:
         log(f"app: {error}")
         time.sleep(UNPROVISIONED_S)  # leaves the installer's tools a quiet prompt to interrupt
         return
-    asyncio.run(Meter(Board(clamps)).run())
+    asyncio.run(Meter(Board(len(settings.channels)), settings).run())

@@ -75,10 +75,12 @@ class Bundles:
         self._apply = apply
         self._restart = restart
         self._sleep = sleep
+        # What outlives this object where it is let go between bundles (depot.py).
+        self.told_form = False
+        self.may_heal = False  # what was refused may do when it is announced again
         self._installer = Installer(root, meter, keys, request_chunk, sleep)
         self._slots = {kind: Slots(root, kind) for kind in KINDS}
         self._resting: set[str] = set()  # marks refused for now, until `desired` comes again
-        self._told_form = False
         self._in_touch = False  # `desired` came since this boot
         self._good = 0
         self._trial_since = ticks_ms()
@@ -115,6 +117,7 @@ class Bundles:
     async def desired(self, message: "dict[str, Any]") -> None:
         """Take a `desired` message: it replaces the one before."""
         self._resting.clear()
+        self.may_heal = False
         self._in_touch = True
         wanted = {}
         entries = message.get("bundles")
@@ -154,10 +157,24 @@ class Bundles:
             slots.state["refused"] = [slots.state["trying"], UNHEALTHY]
             self._roll_back(slots, UNHEALTHY)
 
-    async def run(self) -> None:
-        """Bring in what is desired; for ever."""
+    def idle(self) -> bool:
+        """Tell whether nothing is on its way: no trial, nothing to fetch, nothing to tell."""
+        if self._restart_due:
+            return False
+        for kind, slots in self._slots.items():
+            if slots.pending or slots.state["fell"]:
+                return False
+            entry = self._installer.wanted.get(kind)
+            if entry is None or mark(entry) in self._resting:
+                continue
+            if not (slots.runs(entry) or slots.was_refused(entry)):
+                return False
+        return True
+
+    async def run(self, for_ever: bool = True) -> None:
+        """Bring in what is desired; for ever, or until nothing is on its way."""
         pause_s = _FIRST_PAUSE_S
-        while True:
+        while for_ever or not self.idle():
             self._report_falls()
             try:
                 await self._round()
@@ -287,11 +304,14 @@ class Bundles:
         """Remember a refusal and tell of it; what may heal is tried with the next `desired`."""
         self._resting.add(mark(entry))
         self._installer.fetcher.drop(entry)
-        if error.reason not in MAY_HEAL:
+        if error.reason in MAY_HEAL:
+            self.may_heal = True
+        else:
             try:
                 self._slots[kind].refuse(mark(entry), error.reason)
             except FlashError as full:
                 log(f"bundles: cannot save a refusal ({full})")
+                self.may_heal = True
         self._tell(kind, entry["version"], error.reason, str(error))
 
     def _report_falls(self) -> None:
@@ -318,8 +338,8 @@ class Bundles:
     def _tell_malformed(self, entry: object) -> None:
         """Tell once a boot: `desired` is retained and comes again with every connection."""
         kind = entry.get("kind") if isinstance(entry, dict) else None
-        if kind in KINDS and not self._told_form:
-            self._told_form = True
+        if kind in KINDS and not self.told_form:
+            self.told_form = True
             self._tell(str(kind), 0, FORM)
 
 

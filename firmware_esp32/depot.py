@@ -1,0 +1,140 @@
+"""What stays of bundles while none is on its way: versions in force, what was settled last."""
+
+import asyncio
+import json
+from binascii import crc32
+
+from errors import BadBundleError
+from log import log
+from ondemand import drop, make_room
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from bundles import Apply, Bundles
+
+RETRY_S = 60
+MODULES = (
+    "bundles",
+    "announce",
+    "bootslot",
+    "canon",
+    "container",
+    "ed25519",
+    "fetch",
+    "install",
+    "refusals",
+    "sha512",
+    "slots",
+)
+
+
+class Depot:
+    """Loads what brings bundles in (`bundles.Bundles`) at boot and when one is announced.
+
+    It stays loaded while a bundle is fetched or on trial. `make()` imports it and returns the
+    meter's. `boot` comes before all else.
+    """
+
+    def __init__(self, make: "Callable[[], Bundles]") -> None:
+        self._make = make
+        self._told_form = False
+        self._settled: int | None = None  # the `desired` of which nothing is left to do
+        self._last: int | None = None
+        self._message: dict[str, Any] | None = None  # waits for the code
+        self._come = asyncio.Event()
+        self._bundles: Bundles | None = None
+        self._versions: dict[str, int] = {}
+
+    def boot(self, apply: "dict[str, Apply]") -> None:
+        """Hand what is active to `apply`, and end what the last boot left half done.
+
+        What cannot be used any more is left out, and the built-in default goes on.
+        """
+        bundles = self._load()
+        for kind, use in apply.items():
+            content = bundles.active(kind)
+            if content is None:
+                continue
+            try:
+                use(content)
+            except BadBundleError as error:
+                # It passed its self-test once.
+                log(f"app: the active {kind} cannot be used ({error})")
+                bundles.bad()
+        self._versions = bundles.versions()
+        if bundles.idle():
+            self._let_go(bundles)
+            del bundles
+            drop(*MODULES)
+
+    @property
+    def loaded(self) -> bool:
+        """Tell whether the code is there."""
+        return self._bundles is not None
+
+    def _load(self) -> "Bundles":
+        bundles = self._bundles
+        if bundles is None:
+            make_room()
+            self._bundles = bundles = self._make()
+            bundles.told_form = self._told_form
+        return bundles
+
+    def _let_go(self, bundles: "Bundles") -> None:
+        self._versions = bundles.versions()
+        self._told_form = bundles.told_form
+        # What may heal is tried again when the same announcement comes with the next connection.
+        self._settled = None if bundles.may_heal else self._last
+        self._bundles = None
+
+    def versions(self) -> "dict[str, int]":
+        """Return the version in force of each kind; 0 = built-in."""
+        return self._versions if self._bundles is None else self._bundles.versions()
+
+    async def desired(self, message: "dict[str, Any]") -> None:
+        """Take a `desired` message: it replaces the one before."""
+        self._last = crc32(json.dumps(message).encode())
+        if self._bundles is not None:
+            await self._bundles.desired(message)
+        elif message.get("bundles") and self._last != self._settled:
+            self._message = message
+            self._come.set()
+
+    async def chunk(self, message: "dict[str, Any]") -> None:
+        """Take a `bundle/chunk` message."""
+        if self._bundles is not None:
+            await self._bundles.chunk(message)
+
+    def good_window(self) -> None:
+        """Count a window that was measured and judged well, for what is on trial."""
+        if self._bundles is not None:
+            self._bundles.good_window()
+
+    def bad(self) -> None:
+        """Roll back what is on trial: the meter is not well with it."""
+        if self._bundles is not None:
+            self._bundles.bad()
+
+    async def run(self) -> None:
+        """Bring in what is desired; for ever."""
+        while True:
+            while self._bundles is None and self._message is None:
+                self._come.clear()
+                await self._come.wait()
+            try:
+                bundles = self._load()
+            except MemoryError:
+                log("depot: no room for a bundle now; later again")
+                drop(*MODULES)
+                await asyncio.sleep(RETRY_S)
+                continue
+            message, self._message = self._message, None
+            if message is not None:
+                await bundles.desired(message)
+            await bundles.run(for_ever=False)
+            self._let_go(bundles)
+            del bundles, message
+            drop(*MODULES)
