@@ -43,7 +43,7 @@ def link(firmware: Path = FIRMWARE, *, short: bool = True) -> list[Linked]:
     if ENTRY not in modules:
         msg = f"{firmware}: no {ENTRY}.py to start from"
         raise LinkError(msg)
-    program = bind(plan(modules, ENTRY), modules)
+    program = bind(plan(modules, ENTRY, never=(*LOADER, *FOR_HOST)), modules)
     program.wanted.add(ENTRY + SEP + START)
     for _ in range(2):  # what is dropped may leave constants with one use
         fold(program)
@@ -66,9 +66,7 @@ def compile_to(source: Path, target: Path, architecture: str) -> None:
     """
     options = ["-O3", f"-march={architecture}", "-s", source.name, "-o", str(target)]
     command = [str(cross_compiler()), *options, str(source)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=_COMPILE_S
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_COMPILE_S)
     if done.returncode != 0:
         msg = f"{source} does not compile for {architecture}: {done.stderr.strip()}"
         raise LinkError(msg)

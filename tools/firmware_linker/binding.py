@@ -24,7 +24,14 @@ class Whole:
     module: str
 
 
-Target = str | Whole
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A name bound while the meter runs to a module that is a file of its own."""
+
+    module: str
+
+
+Target = str | Whole | Loaded
 Table = dict[str, Target]
 
 
@@ -39,7 +46,7 @@ class Program:
 
     def home(self, name: str) -> str:
         """Return the file in which a name of the program is defined, "" for the interpreter's."""
-        return self.plan.homes.get(name.split(SEP)[0], "")
+        return self.plan.homes.get(name.partition(SEP)[0], "")
 
 
 def external(module: str, name: str = "") -> str:
@@ -95,6 +102,14 @@ class _Tables:
         return found
 
 
+def _module(name: str) -> str:
+    return name.partition(SEP)[0]
+
+
+def _is_of(target: Target, module: str) -> bool:
+    return isinstance(target, str) and _module(target) == module
+
+
 class _Binder(Scoped[Target]):
     def __init__(self, program: Program, module: Module, tables: _Tables) -> None:
         super().__init__()
@@ -126,19 +141,33 @@ class _Binder(Scoped[Target]):
         target = self._target(node.id)
         if isinstance(target, Whole):
             raise self._module.refuse(node, f"module {target.module} is used as a value")
-        node.id = target or node.id
+        scope = self.scope_of(node.id)
+        if scope and scope.is_class and isinstance(node.ctx, ast.Load) and node.id in self._table:
+            raise self._module.refuse(node, f"{node.id} is the class's or the module's")
+        if isinstance(target, str):
+            node.id = target
         return node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        if isinstance(node.value, ast.Name):
-            target = self._target(node.value.id)
-            if isinstance(target, Whole):
-                member = self._tables.member(self._module, node, target.module, node.attr)
-                if isinstance(member, Whole) or not isinstance(node.ctx, ast.Load):
-                    raise self._module.refuse(node, f"{target.module}.{node.attr} is not linkable")
-                return ast.copy_location(ast.Name(member, ast.Load()), node)
-        self.generic_visit(node)
-        return node
+        target = self._target(node.value.id) if isinstance(node.value, ast.Name) else None
+        if not isinstance(target, (Whole, Loaded)):
+            self.generic_visit(node)
+            return node
+        member = self._tables.member(self._module, node, target.module, node.attr)
+        if isinstance(target, Loaded) and _is_of(member, target.module):
+            self._program.wanted.add(str(member))
+            return node
+        if not isinstance(node.ctx, ast.Load):
+            raise self._module.refuse(node, f"{target.module}.{node.attr} is assigned to")
+        if isinstance(target, Loaded) or isinstance(member, Whole):
+            member = self._near(node, member)
+        return ast.copy_location(ast.Name(str(member), ast.Load()), node)
+
+    def _near(self, node: ast.AST, target: Target) -> str:
+        """Return a name that can be used without loading another file."""
+        if isinstance(target, str) and (_is_of(target, EXTERNAL) or self._is_here(_module(target))):
+            return target
+        raise self._module.refuse(node, f"{target} is in a file that is not loaded here")
 
     def visit_Global(self, node: ast.Global) -> ast.Global:
         raise self._module.refuse(node, "`global` is not linkable: keep state in an object")
@@ -154,9 +183,12 @@ class _Binder(Scoped[Target]):
     def visit_Import(self, node: ast.Import) -> ast.stmt:
         kept = []
         for alias in node.names:
-            if self._is_here(alias.name):
-                self.stack[-1].names[alias.asname or alias.name] = Whole(alias.name)
-            else:
+            name = alias.asname or alias.name
+            if alias.name in self._homes:
+                here = self._is_here(alias.name)
+                target = Whole(alias.name) if here else Loaded(alias.name)
+                self._bind_local(node, name, target)
+            if not isinstance(self._target(name), Whole):
                 kept.append(self._at_top(alias))
         return self._rest(node, kept)
 
@@ -165,19 +197,24 @@ class _Binder(Scoped[Target]):
         module = str(node.module)
         for alias in node.names:
             target = self._tables.member(self._module, node, module, alias.name)
-            defined = isinstance(target, str) and target.split(SEP)[0] in (module, EXTERNAL)
-            if module in self._homes and (self._is_here(module) or not defined):
-                self.stack[-1].names[alias.asname or alias.name] = target
+            if module in self._homes and (self._is_here(module) or not _is_of(target, module)):
+                near = target if self._is_here(module) else self._near(node, target)
+                self._bind_local(node, alias.asname or alias.name, near)
                 continue
             if module in self._homes:
                 self._program.wanted.add(str(target))
             kept.append(self._at_top(alias))
         return self._rest(node, kept)
 
+    def _bind_local(self, node: ast.AST, name: str, target: Target) -> None:
+        if not self.stack:
+            raise self._module.refuse(node, f"{name} is imported under a condition")
+        self.stack[-1].names[name] = target
+
     def _is_here(self, module: str) -> bool:
         """Tell whether a module's names can be reached without loading it."""
         own = self._homes[self._module.name]
-        return self._homes.get(module) in (own, next(iter(self._program.plan.files)))
+        return self._homes.get(module) in {own, self._program.plan.entry}
 
     def _at_top(self, alias: ast.alias) -> ast.alias:
         if not self.stack:

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from tools.firmware_linker.binding import SEP, Program, external
 from tools.firmware_linker.folding import is_external
 from tools.firmware_linker.naming import Names, Renamer
-
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+from tools.firmware_linker.scopes import FUNCTIONS
 
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """One file for the board: its name without suffix, its text, and its map's lines."""
+    """One file for the board: its name without suffix, its text, and its map's lines.
+
+    `pieces` is the text by module, without the imports at its head.
+    """
 
     name: str
     text: str
     origins: list[str]
+    pieces: dict[str, str]
 
 
 def emit(program: Program, names: Mapping[str, Names]) -> list[Linked]:
@@ -27,22 +30,32 @@ def emit(program: Program, names: Mapping[str, Names]) -> list[Linked]:
 
 def _file(program: Program, file: str, names: Mapping[str, Names]) -> Linked:
     final = names[file].final
-    statements: list[tuple[str, ast.stmt]] = []
     needed: dict[str, None] = {}
     for module in program.plan.files[file]:
         for node in program.bodies[module]:
             needed.update(dict.fromkeys(_looked_up(node)))
-            statements.append((module, node))
-    head = list(_imports(program, file, [n for n in final if n in needed], names))
-    titles = [(module, node, _title(module, node)) for module, node in statements]
-    renamer = Renamer(final)
-    body = [renamer.visit(node) for _, node, _ in titles]
-    text = ast.unparse(ast.fix_missing_locations(ast.Module([*head, *body], [])))
-    fresh = ast.parse(text).body[len(head) :]
+    head = list(_imports(program, file, [name for name in final if name in needed], names))
+    text = _text(head)
+    pieces: dict[str, str] = {}
     origins: list[str] = []
-    for (module, node, _), new in zip(titles, fresh, strict=True):
-        origins.extend(_origins(file, f"{module}.py", node, new))
-    return Linked(file, text + "\n", origins)
+    renamer = Renamer(final)
+    for module in program.plan.files[file]:
+        old = program.bodies[module]
+        pieces[module] = _text([renamer.visit(node) for node in old])
+        above = text.count("\n")
+        new = ast.parse(pieces[module]).body
+        source = program.modules[module]
+        for before, after in zip(old, new, strict=True):
+            for line, name, origin in _functions(before, after):
+                known = source.titles.get(origin, "?")
+                origins.append(f"{file}.py:{above + line} {name} {module}.py:{origin} {known}")
+        text += pieces[module]
+    return Linked(file, text, origins, pieces)
+
+
+def _text(body: list[ast.stmt]) -> str:
+    text = ast.unparse(ast.fix_missing_locations(ast.Module(body, [])))
+    return text + "\n" if text else ""
 
 
 def _looked_up(statement: ast.stmt) -> Iterator[str]:
@@ -53,7 +66,7 @@ def _looked_up(statement: ast.stmt) -> Iterator[str]:
         if isinstance(node, ast.Name) and SEP in node.id:
             yield node.id
         for child in ast.iter_child_nodes(node):
-            is_decorator = isinstance(node, _FUNCTIONS) and child in node.decorator_list
+            is_decorator = isinstance(node, FUNCTIONS) and child in node.decorator_list
             if not (is_decorator and ast.unparse(child).startswith(external("micropython"))):
                 waiting.append(child)
 
@@ -81,15 +94,18 @@ def _alias(name: str, final: str) -> ast.alias:
     return ast.alias(name, None if name == final else final)
 
 
-def _title(module: str, node: ast.stmt) -> str:
-    return module + "." + getattr(node, "name", "").rpartition(SEP)[2]
+def _functions(old: ast.AST, new: ast.AST) -> Iterator[tuple[int, str, int]]:
+    """Yield line and name of each function and class of a statement, and its line before."""
+    if isinstance(new, (*FUNCTIONS, ast.ClassDef)):
+        yield new.lineno, new.name, getattr(old, "lineno", 0)
+    for before, after in zip(_inside(old), _inside(new), strict=True):
+        yield from _functions(before, after)
 
 
-def _origins(file: str, source: str, old: ast.AST, new: ast.AST) -> Iterator[str]:
-    """Yield `file.py:line name source.py:line` for each function in a statement."""
-    if isinstance(new, (*_FUNCTIONS, ast.ClassDef)):
-        yield f"{file}.py:{new.lineno} {new.name} {source}:{getattr(old, 'lineno', 0)}"
-    pairs = zip(ast.iter_child_nodes(old), ast.iter_child_nodes(new), strict=False)
-    for before, after in pairs:
-        if type(before) is type(after):
-            yield from _origins(file, source, before, after)
+def _inside(node: ast.AST) -> list[ast.AST]:
+    """Return the nearest definitions below a node."""
+    found: list[ast.AST] = []
+    for child in ast.iter_child_nodes(node):
+        is_one = isinstance(child, (*FUNCTIONS, ast.ClassDef))
+        found.extend([child] if is_one else _inside(child))
+    return found

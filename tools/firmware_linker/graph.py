@@ -1,7 +1,7 @@
 """Which module goes into which file of the linked firmware."""
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from tools.firmware_linker.source import Module
@@ -19,6 +19,11 @@ class Plan:
 
     homes: Mapping[str, str]
     files: Mapping[str, list[str]]
+
+    @property
+    def entry(self) -> str:
+        """Return the file that the loader starts."""
+        return next(iter(self.files))
 
 
 def imported(node: ast.AST) -> Iterator[str]:
@@ -53,58 +58,80 @@ def on_demand(module: Module) -> Iterator[str]:
                 yield str(given.value)
 
 
-def plan(modules: Mapping[str, Module], entry: str, more: Iterable[str] = ()) -> Plan:
+def plan(modules: Mapping[str, Module], entry: str, never: Collection[str] = ()) -> Plan:
     """Share the modules out to files.
 
     What the entry imports at load, directly or not, is merged with it. A module loaded
     while the meter runs becomes a file with what only it needs. What several of those
-    need stays a file of its own. `more` names modules that are loaded in a way that
-    cannot be seen here.
+    need goes into the file that is always there when the others are loaded, else it stays
+    a file of its own; and what must be none, being in `never`, goes to the entry.
     """
-    core = _closure(modules, entry, frozenset())
-    heads = [name for name in more if name in modules and name not in core]
-    seen: set[str] = set()
-    waiting = [entry, *heads]
-    while waiting:
-        name = waiting.pop()
-        for reached in _closure(modules, name, frozenset()):
-            if reached in seen:
-                continue
-            seen.add(reached)
-            found = [one for one in on_demand(modules[reached]) if one in modules]
-            fresh = [one for one in found if one not in core and one not in heads]
-            heads.extend(dict.fromkeys(fresh))
-            waiting.extend(fresh)
-    return Plan(*_share(modules, entry, core, sorted(set(heads))))
-
-
-def _share(
-    modules: Mapping[str, Module], entry: str, core: list[str], heads: list[str]
-) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Give each module that is not in the core to the only file that needs it."""
+    resident = [entry]
     while True:
-        edges = frozenset([*core, *heads])
-        files = {head: _closure(modules, head, edges - {head}) for head in heads}
-        users: dict[str, list[str]] = {}
-        for head, names in files.items():
-            for name in names:
-                users.setdefault(name, []).append(head)
-        shared = [name for name, by in users.items() if len(by) > 1]
-        if not shared:
-            break
-        # The first of them in load order: what it brings along goes with it.
-        heads = sorted([*heads, _topmost(modules, shared)])
-    files = {entry: core, **files}
-    return {name: file for file, names in files.items() for name in names}, files
+        core = dict.fromkeys(name for one in resident for name in _closure(modules, one, ()))
+        files = _Files(modules, entry, list(core)).share()
+        wrong = sorted(name for name in never if name in files)
+        if not wrong:
+            return Plan({name: file for file, names in files.items() for name in names}, files)
+        resident.insert(0, wrong[0])
 
 
-def _topmost(modules: Mapping[str, Module], shared: list[str]) -> str:
-    """Return one of the shared modules that no other of them imports."""
-    below = {name for one in shared for name in at_load(modules[one])}
-    return min([name for name in shared if name not in below] or shared)
+class _Files:
+    """The files while modules are shared out; `loads` tells which modules load a head."""
+
+    def __init__(self, modules: Mapping[str, Module], entry: str, core: list[str]) -> None:
+        self._modules = modules
+        self._entry = entry
+        self._core = core
+        self._loads: dict[str, set[str]] = {}
+        waiting, seen = list(core), set(core)
+        while waiting:
+            user = waiting.pop()
+            for head in on_demand(modules[user]):
+                if head in modules and head not in core:
+                    self._loads.setdefault(head, set()).add(user)
+            below = [*at_load(modules[user]), *on_demand(modules[user])]
+            fresh = [name for name in below if name in modules and name not in seen]
+            seen.update(fresh)
+            waiting.extend(fresh)
+        self._owned: dict[str, str] = {}  # what others need too, to the file that holds it
+        self._heads = sorted(self._loads)
+
+    def share(self) -> dict[str, list[str]]:
+        """Return the modules of every file, the entry's first."""
+        while True:
+            files = {head: self._names(head) for head in self._heads}
+            users: dict[str, list[str]] = {}
+            for head, names in files.items():
+                for name in names:
+                    users.setdefault(name, []).append(head)
+            shared = [name for name, by in users.items() if len(by) > 1]
+            if not shared:
+                return {self._entry: self._core, **files}
+            # What it brings along goes with it.
+            name = self._topmost(shared)
+            above = [file for file in users[name] if self._is_above(file, users[name], files)]
+            if above:
+                self._owned[name] = above[0]
+            else:
+                self._heads = sorted([*self._heads, name])
+
+    def _names(self, head: str) -> list[str]:
+        mine = {name for name, file in self._owned.items() if file == head}
+        edges = {*self._core, *self._heads, *self._owned} - mine - {head}
+        return _closure(self._modules, head, edges)
+
+    def _is_above(self, file: str, users: list[str], files: Mapping[str, list[str]]) -> bool:
+        """Tell whether all other users are loaded only by what is in a file."""
+        return all(self._loads.get(one, {""}) <= {*files[file]} for one in users if one != file)
+
+    def _topmost(self, shared: list[str]) -> str:
+        """Return the first of the shared modules that no other of them imports."""
+        below = {name for one in shared for name in at_load(self._modules[one])}
+        return min([name for name in shared if name not in below] or shared)
 
 
-def _closure(modules: Mapping[str, Module], start: str, edges: frozenset[str]) -> list[str]:
+def _closure(modules: Mapping[str, Module], start: str, edges: Collection[str]) -> list[str]:
     """Return what loading a module loads, each behind those it imports, but for `edges`."""
     ordered: dict[str, None] = {}
     seen = set(edges)

@@ -10,10 +10,16 @@ from typing import Final
 
 from tools.firmware_linker.binding import SEP, Program
 from tools.firmware_linker.folding import is_external
-from tools.firmware_linker.source import Body, arguments_of
 
 # What a name beyond functions must never hide: also the types that native code knows.
-BUILT_IN: Final = frozenset(dir(builtins)) | {"ptr", "ptr8", "ptr16", "ptr32", "uint", "micropython"}
+BUILT_IN: Final = frozenset(dir(builtins)) | {
+    "ptr",
+    "ptr8",
+    "ptr16",
+    "ptr32",
+    "uint",
+    "micropython",
+}
 # Names of exceptions: logs show them.
 LOGGED: Final = "Error"
 _LETTERS: Final = string.ascii_letters
@@ -50,7 +56,9 @@ def name_files(program: Program, *, short: bool) -> dict[str, Names]:
     for file, modules in program.plan.files.items():
         used = _used(program, modules)
         names = Names({name: core[name] for name in used if name in core})
-        _keep(names.final, [n for n in used if n not in core and _is_fixed(program, file, n)], beside)
+        _keep(
+            names.final, [n for n in used if n not in core and _is_fixed(program, file, n)], beside
+        )
         taken = set(names.final.values()) | set(core.values())
         for name in used:
             if name in names.final:
@@ -73,7 +81,7 @@ def _keep(final: dict[str, str], names: Iterable[str], beside: Mapping[str, set[
 
 def _is_fixed(program: Program, file: str, name: str) -> bool:
     """Tell whether a name is known beyond the linked program, or stands in logs."""
-    by_name = name.startswith(file + SEP) and file != next(iter(program.plan.files))
+    by_name = name.startswith(file + SEP) and file != program.plan.entry
     return is_external(name) or by_name or name in program.wanted or name.endswith(LOGGED)
 
 
@@ -106,7 +114,11 @@ def identifiers(node: ast.AST) -> Iterator[str]:
         match one:
             case ast.Name(id=name) | ast.arg(arg=name):
                 yield name
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            case (
+                ast.FunctionDef(name=name)
+                | ast.AsyncFunctionDef(name=name)
+                | ast.ClassDef(name=name)
+            ):
                 yield name
             case ast.ExceptHandler(name=str(name)):
                 yield name

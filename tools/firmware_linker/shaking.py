@@ -12,7 +12,23 @@ _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _METHODS = (ast.FunctionDef, ast.AsyncFunctionDef)
 # Calls without effect: what they give is dropped when nobody uses it.
 _PURE: Final = frozenset(
-    "bytes bytearray dict float frozenset getattr int len list max min range set str tuple".split()
+    [
+        "bytes",
+        "bytearray",
+        "dict",
+        "float",
+        "frozenset",
+        "getattr",
+        "int",
+        "len",
+        "list",
+        "max",
+        "min",
+        "range",
+        "set",
+        "str",
+        "tuple",
+    ]
 )
 _PURE_EXTERNAL: Final = ("binascii", "math", "struct", "array", "micropython")
 

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Final
 
 from tools.firmware_linker.binding import SEP, Program
-from tools.firmware_linker.folding import is_external
+from tools.firmware_linker.folding import assigned, is_external
 from tools.firmware_linker.naming import identifiers, short_names
 from tools.firmware_linker.scopes import FUNCTIONS, Function, Scoped
 from tools.firmware_linker.source import arguments_of
@@ -81,6 +81,8 @@ def shorten_attributes(program: Program, described: Iterable[Path]) -> None:
     everything = [node for body in bodies for one in body for node in ast.walk(one)]
     used = [node.attr for node in everything if isinstance(node, ast.Attribute)]
     fixed = _foreign(everything) | {name for path in described for name in _spelt(path)}
+    fixed.update(name.partition(SEP)[2] for name in program.wanted)
+    fixed.update(name for file in program.plan.files for name in _heads(program, file))
     defined = dict.fromkeys(name for family in families for name in family)
     from_outside = set(_stored_from_outside(everything))
     chosen: dict[str, str] = {}
@@ -96,6 +98,13 @@ def shorten_attributes(program: Program, described: Iterable[Path]) -> None:
     for body in bodies:
         for node in body:
             _Attributes(chosen).visit(node)
+
+
+def _heads(program: Program, file: str) -> Iterator[str]:
+    """Yield the names of a module that is loaded by its name: they are attributes of it."""
+    for node in program.bodies[file]:
+        name = node.name if isinstance(node, _DEFINITIONS) else assigned(node)
+        yield name.partition(SEP)[2]
 
 
 def _families(classes: list[ast.ClassDef]) -> list[dict[str, None]]:
@@ -158,9 +167,7 @@ def _of_module(name: str) -> set[str]:
         return set()  # of the chip: described in the typings
     names = set(dir(module))
     for one in vars(module).values():
-        if isinstance(one, type):
-            names.update(dir(one))
-        elif isinstance(one, ModuleType):
+        if isinstance(one, type) or isinstance(one, ModuleType):
             names.update(dir(one))
     return names
 

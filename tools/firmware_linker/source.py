@@ -15,11 +15,15 @@ class LinkError(Exception):
 
 @dataclass(slots=True)
 class Module:
-    """One module: its name, where it lies, and its statements."""
+    """One module: its name, where it lies, its statements.
+
+    `titles` are the full names of what is defined at each line.
+    """
 
     name: str
     path: Path
     body: Body
+    titles: dict[int, str]
 
     def refuse(self, node: ast.AST, why: str) -> LinkError:
         """Return the error for a place in this module."""
@@ -33,9 +37,19 @@ def read(path: Path) -> Module:
     except SyntaxError as error:
         msg = f"{path} does not compile: {error}"
         raise LinkError(msg) from error
+    titles = dict(_titles(tree, ""))
     stripped = _Strip().visit(tree)
     body = [one for statement in stripped.body for one in _single(statement)]
-    return Module(path.stem, path, body)
+    return Module(path.stem, path, body, titles)
+
+
+def _titles(node: ast.AST, above: str) -> Iterator[tuple[int, str]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield child.lineno, above + child.name
+            yield from _titles(child, above + child.name + ".")
+        else:
+            yield from _titles(child, above)
 
 
 def is_native(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
