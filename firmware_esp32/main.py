@@ -4,10 +4,12 @@ Lies on the root with bootslot.py, checked.py and errors.py; none of the four is
 over the air, so that a bad update cannot take away the way back.
 """
 
+import gc
 import sys
 
-from bootslot import NONE, Record, firmware_folder, whole
-from errors import FlashError
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bootslot import Record
 
 _OWN = ("bootslot", "checked", "errors")
 RESTART = 3  # exit status where there is no chip to reset
@@ -19,6 +21,10 @@ def choose(root: str) -> int:
     A slot on trial is marked as tried before it is started. Found marked at the next boot it
     was not confirmed in time, and the slot before it is taken again.
     """
+    # Imported where it is used: it must not stay in RAM while the firmware runs.
+    from bootslot import Record, whole  # noqa: PLC0415
+    from errors import FlashError  # noqa: PLC0415
+
     record = Record(root, "firmware")
     state = record.state
     try:
@@ -37,14 +43,15 @@ def choose(root: str) -> int:
     return _other(root, record, full=False)
 
 
-def _other(root: str, record: Record, full: bool) -> int:
+def _other(root: str, record: "Record", full: bool) -> int:
     """Return the slot to start in place of the damaged active one, NONE when there is none.
 
     Also one that was never confirmed: its signature was checked before it was unpacked, and it
     is better than nothing.
     """
-    state = record.state
-    active = int(state["active"])
+    from bootslot import NONE, whole  # noqa: PLC0415
+
+    active = int(record.state["active"])
     for slot in (0, 1):
         if slot != active and whole(root, slot, full):
             if active != NONE:  # else the meter is new, and its first firmware sets the record up
@@ -53,7 +60,21 @@ def _other(root: str, record: Record, full: bool) -> int:
     return NONE
 
 
-def _give_up(record: Record, damaged: int, slot: int) -> None:
+def _app_beside() -> bool:
+    """Tell whether there is an app that is in no slot: on the root, or a host's."""
+    for folder in sys.path:
+        for name in ("app.py", "app.mpy"):
+            try:
+                os.stat(folder + "/" + name if folder else name)
+            except OSError:
+                continue
+            return True
+    return False
+
+
+def _give_up(record: "Record", damaged: int, slot: int) -> None:
+    from errors import FlashError  # noqa: PLC0415
+
     state = record.state
     state["fell"] = [state["versions"][damaged], "damaged"]
     state["versions"][damaged] = 0
@@ -73,6 +94,8 @@ def after_failure(root: str) -> None:
     Size and name were right or it would not have been started. On trial it needs no look:
     the next boot falls back anyway.
     """
+    from bootslot import Record, whole  # noqa: PLC0415
+
     record = Record(root, "firmware")
     if not record.state["pending"] and not whole(root, record.state["active"], full=True):
         _other(root, record, full=True)
@@ -80,17 +103,26 @@ def after_failure(root: str) -> None:
 
 def start(root: str) -> None:
     """Start the firmware: `app.main(root)` of the chosen slot; reset when that ends."""
-    slot = choose(root)
-    if slot != NONE:  # else whatever modules lie on the root are tried
-        sys.path.insert(0, firmware_folder(root, slot))
-        for name in _OWN:  # the firmware brings its own
-            sys.modules.pop(name, None)
+    _prepare(root)
     try:
         __import__("app").main(root)
     except Exception as error:  # noqa: BLE001 - whatever it is, the meter must come up again
         getattr(sys, "print_exception", print)(error)  # the console is the log
         after_failure(root)
     _restart()
+
+
+def _prepare(root: str) -> None:
+    """Put the chosen slot's modules first, and let go of our own: the firmware brings its."""
+    from bootslot import NONE, firmware_folder  # noqa: PLC0415
+
+    slot = choose(root)
+    if slot != NONE:  # else whatever modules lie on the root are tried
+        sys.path.insert(0, firmware_folder(root, slot))
+    del firmware_folder
+    for name in _OWN:
+        sys.modules.pop(name, None)
+    gc.collect()
 
 
 def _restart() -> None:
