@@ -5,6 +5,7 @@ over the air, so that a bad update cannot take away the way back.
 """
 
 import gc
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -47,12 +48,16 @@ def _other(root: str, record: "Record", full: bool) -> int:
     """Return the slot to start in place of the damaged active one, NONE when there is none.
 
     Also one that was never confirmed: its signature was checked before it was unpacked, and it
-    is better than nothing.
+    is better than nothing. But not in place of an app beside the slots that ran until then: such
+    a slot is what it fell back from, or not on trial yet.
     """
     from bootslot import NONE, whole  # noqa: PLC0415
 
     active = int(record.state["active"])
+    beside = active == NONE and record.found and _app_beside()
     for slot in (0, 1):
+        if beside and not record.state["confirmed"][slot]:
+            continue
         if slot != active and whole(root, slot, full):
             if active != NONE:  # else the meter is new, and its first firmware sets the record up
                 _give_up(record, active, slot)

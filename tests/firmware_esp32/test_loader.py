@@ -174,6 +174,20 @@ def test_an_update_that_fails_in_the_vm_is_taken_back(tmp_path: Path, body: str)
 
 
 @needs_vm
+def test_a_first_update_that_fails_gives_way_to_the_app_on_the_root(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP.format(version=1, body="pass"))
+    put(tmp_path, 0, 2, "raise ValueError('defect')")
+    record = state(tmp_path)
+    record.state.update({"active": NONE, "versions": [2, 0]})
+    record.save()
+    assert boot(tmp_path).split() == ["runs", "1"]  # unpacked, and then the power went
+    record.state.update({"active": 0, "back": NONE, "pending": True})
+    record.save()
+    assert "ValueError" in boot(tmp_path)
+    assert [boot(tmp_path).split() for _ in range(2)] == [["runs", "1"]] * 2
+
+
+@needs_vm
 def test_an_update_that_is_no_python_is_taken_back(tmp_path: Path) -> None:
     on_trial(tmp_path)
     put(tmp_path, 1, 2, "def (")
