@@ -12,11 +12,13 @@ from pathlib import Path
 
 import structlog
 
+from gateway.adapters.store.database import DISK_ERRORS
 from gateway.domain.errors import (
     BadInputError,
     ConfigError,
     GatewayError,
     NotFoundError,
+    StorageError,
     TransientError,
 )
 
@@ -60,18 +62,21 @@ class ControlServer:
             async with server:
                 await server.serve_forever()
         finally:
-            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a dying disk must not hide why we end
+                self._path.unlink(missing_ok=True)
 
     def _bind(self) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._path.unlink(missing_ok=True)  # left by a crash; the database's lock is ours
         before = os.umask(0o177)
         try:
+            self._path.unlink(missing_ok=True)  # left by a crash; the database's lock is ours
             with _short(self._path) as name:
                 sock.bind(name)
         except OSError as error:
             sock.close()
             msg = f"storage.path: no control socket can be made at {self._path}: {error}"
+            if error.errno in DISK_ERRORS:
+                raise StorageError(msg) from error
             raise ConfigError(msg) from error
         finally:
             os.umask(before)

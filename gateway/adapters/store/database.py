@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import queue
@@ -28,6 +29,8 @@ STUCK_S = 10.0  # a card that collects its garbage takes a second or two, one th
 # sqlite.org/rescode.html: SQLITE_CORRUPT, SQLITE_NOTADB
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 PRIMARY_CODE = 0xFF
+# The disk's fault and not the settings': trying again may help (systemd does).
+DISK_ERRORS = (errno.EIO, errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 CHECKED = "checked: "  # begins the reason where the whole file has been read already
 
 
@@ -287,6 +290,8 @@ def _lock(path: Path) -> int:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         msg = f"storage.path: {path} cannot be used: {error.strerror}"
+        if error.errno in DISK_ERRORS:
+            raise StorageError(msg) from error
         raise ConfigError(msg) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
