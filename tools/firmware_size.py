@@ -1,16 +1,19 @@
-"""Tell what the firmware takes on the board's flash and in its RAM, and hold it to a budget."""
+"""Tell what the linked firmware takes of the board's flash and RAM, and hold it to a budget."""
 
-import ast
 import json
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.compile_firmware import FIRMWARE, board_files, cross_compile
+from tools.compile_firmware import FIRMWARE
+from tools.firmware_linker.emitting import Linked
+from tools.firmware_linker.source import LinkError
+from tools.link_firmware import ENTRY, LOADER, TARGETS, VM, build, compile_to
 
 # Flash: of a 4 MB chip MicroPython leaves 2 MB to files. Two slots of firmware, the spool of
 # 1 MB and the meter's records must fit, so one copy may take this much as .mpy.
@@ -18,35 +21,40 @@ FLASH_BUDGET_BYTES = 160_000
 # RAM: of the 160 kB heap that the meter is tested with, what remains for ring, buffers and TLS.
 RAM_BUDGET_BYTES = 90_000
 HEAP = "2M"  # far more than a board has, so that what does not fit is measured too
-ARCHITECTURE = "xtensawin"
-# A loader runs the meter as soon as it is imported; it is compiled instead.
-LOADERS = ("boot", "main")
-# What the loader imports; everything that this brings along stays in RAM for good.
-STARTED = ("board", "app")
+CHIP = "esp32"
+# The chip's board page: on a board the entry loads it at once and keeps it.
+BOARD = "board"
 
 # Runs in the VM. Modules of the chip are stood in for: importing must not touch the hardware.
 PROBE = """
-import gc, json, sys
+import asyncio, binascii, gc, hashlib, io, json, micropython, random, socket, ssl, struct, sys
 class Chip:
     def __getattr__(self, name): return self
     def __call__(self, *a, **k): return self
 for name in ("esp32", "machine", "network"):
     sys.modules[name] = Chip()
-sys.path.append(FIRMWARE)
-import asyncio, binascii, hashlib, json, random, socket, ssl, struct
-held, sizes = [], {}
-for name in NAMES:
+sys.path.insert(0, FIRMWARE)
+def load(name):
     gc.collect()
     before = gc.mem_alloc()
-    if name in LOADERS:
-        with open(FIRMWARE + "/" + name + ".py") as f: text = f.read()
-        held.append(compile(text, name, "exec"))
-        del text
-    else:
-        __import__(name)
+    __import__(name)
     gc.collect()
-    sizes[name] = gc.mem_alloc() - before
-print("RAM " + json.dumps([sizes, list(sys.modules)]))
+    return gc.mem_alloc() - before
+stays = {}
+for name in RESIDENT:
+    stays[name] = load(name)
+micropython.qstr_info()
+comes = {}
+for name in ON_DEMAND:
+    known = set(sys.modules)
+    gc.collect()
+    before = gc.mem_alloc()
+    loaded = load(name)
+    for other in set(sys.modules) - known:
+        del sys.modules[other]
+    gc.collect()
+    comes[name] = [loaded, gc.mem_alloc() - before]
+print("RAM " + json.dumps([stays, comes]))
 """
 
 
@@ -55,17 +63,35 @@ class ProbeError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
-    """What one module takes, in bytes; `ram` is None where it could not be measured.
-
-    A module that is not `resident` is loaded only while its work is done.
-    """
+class Part:
+    """A module of the firmware: bytes of its source, and of the .mpy of its file its share."""
 
     module: str
+    file: str
     source: int
     mpy: int
-    ram: int | None
-    resident: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Ram:
+    """Bytes of the VM's heap.
+
+    `resident` by file: what stays for good. `on_demand` by file: what loading it takes, and
+    what of that remains when it was let go. `strings` are the interned strings of what stays.
+    """
+
+    resident: dict[str, int]
+    on_demand: dict[str, tuple[int, int]]
+    strings: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """All of the firmware; `ram` is None where it could not be measured."""
+
+    parts: list[Part]
+    flash: int
+    ram: Ram | None
 
 
 def find_vm() -> str | None:
@@ -74,129 +100,110 @@ def find_vm() -> str | None:
     return str(beside) if beside.exists() else shutil.which("micropython")
 
 
-def probe(vm: str, firmware: Path, modules: Sequence[str]) -> tuple[dict[str, int], list[str]]:
-    """Import the modules one after the other in the VM.
-
-    Return by how much each grew the heap (what another one imported first counts there), and
-    the names of all that is loaded then. Raise ProbeError with the
-    VM's traceback when one of them cannot be imported.
-    """
+def probe(vm: str, folder: Path, files: Sequence[str]) -> Ram:
+    """Load the files in the VM, first what is resident. ProbeError with the VM's traceback."""
+    # The loader's modules are used by no firmware of a slot, but stay behind in its RAM.
+    loader = [name for name in reversed(LOADER) if (folder / f"{name}.mpy").exists()]
+    resident = [*loader, ENTRY, *(name for name in files if name == BOARD)]
+    rest = [name for name in files if name not in resident]
     # Not by sys.argv: the VM dies of arguments of more than 255 bytes.
-    given = f"FIRMWARE, NAMES, LOADERS = {str(firmware)!r}, {list(modules)!r}, {LOADERS!r}\n"
+    given = f"FIRMWARE, RESIDENT, ON_DEMAND = {str(folder)!r}, {resident!r}, {rest!r}\n"
     command = [vm, "-X", f"heapsize={HEAP}", "-c", given + PROBE]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     last = done.stdout.rstrip().rpartition("\n")[2]
     if done.returncode != 0 or not last.startswith("RAM "):
         msg = f"the firmware does not load in {HEAP} of heap:\n{done.stdout}{done.stderr}"
         raise ProbeError(msg)
-    sizes, loaded = json.loads(last.removeprefix("RAM "))
-    return sizes, loaded
+    stays, comes = json.loads(last.removeprefix("RAM "))
+    on_demand = {name: (loaded, left) for name, (loaded, left) in comes.items()}
+    strings = int(done.stdout.partition("n_total_bytes=")[2].split()[0])
+    return Ram(stays, on_demand, strings)
 
 
-def in_order_of_imports(firmware: Path, modules: Sequence[str]) -> list[str]:
-    """Return the modules, each behind those that it imports when it is loaded."""
-    ordered: dict[str, None] = {}
-    seen: set[str] = set()
+def measure(firmware: Path, vm: str | None) -> Sizes:
+    """Link and measure a firmware, the RAM only with a VM.
 
-    def visit(name: str) -> None:
-        if name in modules and name not in seen:
-            seen.add(name)
-            path = firmware.joinpath(*name.split(".")).with_suffix(".py")
-            for node in ast.parse(path.read_text(encoding="utf-8")).body:
-                if isinstance(node, ast.Import):
-                    for alias in node.names:
-                        visit(alias.name)
-                elif isinstance(node, ast.ImportFrom) and node.module:
-                    visit(node.module)
-            ordered[name] = None
-
-    for name in modules:
-        visit(name)
-    return list(ordered)
-
-
-def ram_bytes(vm: str, firmware: Path, modules: Sequence[str]) -> tuple[dict[str, int], set[str]]:
-    """Return the RAM of each module in bytes, and which ones are resident.
-
-    Resident is what starting the meter loads, and everything where there is no `app` yet.
-    Modules are measured behind those that they import, so that each shows its own size.
+    LinkError when it cannot be linked or compiled, ProbeError when it cannot be loaded,
+    FileNotFoundError when there is none.
     """
-    started = [name for name in STARTED if name in modules] if "app" in modules else list(modules)
-    _, loaded = probe(vm, firmware, started)
-    resident = {name for name in modules if name in loaded or name in LOADERS}
-    ordered = in_order_of_imports(firmware, modules)
-    ordered.sort(key=lambda name: name not in resident)  # keeps the order within both
-    sizes, _ = probe(vm, firmware, ordered)
-    return sizes, resident
+    with tempfile.TemporaryDirectory(prefix="firmware-") as name:
+        folder = Path(name)
+        linked = build(firmware, folder, [CHIP, VM] if vm else [CHIP])
+        parts = [part for one in linked for part in _parts(firmware, folder, one)]
+        flash = sum(path.stat().st_size for path in (folder / CHIP).glob("*.mpy"))
+        ram = probe(vm, folder / VM, [one.name for one in linked]) if vm else None
+    return Sizes(parts, flash, ram)
 
 
-def measure(firmware: Path, vm: str | None) -> list[Size]:
-    """Measure every module of the board, the RAM only with a VM.
-
-    Raise ProbeError when one does not compile or cannot be imported, FileNotFoundError when
-    there is no firmware.
-    """
-    files = board_files(firmware)
-    names = [str(path.relative_to(firmware).with_suffix("")).replace("/", ".") for path in files]
-    ram, resident = ram_bytes(vm, firmware, names) if vm else ({}, set(names))
-    sizes = []
-    for path, module in zip(files, names, strict=True):
-        made = cross_compile(path, ARCHITECTURE, name=path.name)
-        if made.fault:
-            msg = f"{path} does not compile:\n{made.fault}"
-            raise ProbeError(msg)
-        size, stays = path.stat().st_size, module in resident
-        sizes.append(Size(module, size, made.size_bytes, ram.get(module), stays))
-    return sizes
+def _parts(firmware: Path, folder: Path, linked: Linked) -> Iterator[Part]:
+    """Share a file's .mpy out to its modules, by what each compiles to alone."""
+    alone: dict[str, int] = {}
+    for module, text in linked.pieces.items():
+        source, made = folder / f"{module}.py", folder / f"{module}.mpy"
+        source.write_text(text, encoding="utf-8")
+        compile_to(source, made, TARGETS[CHIP])
+        alone[module] = made.stat().st_size if text else 0
+    whole = (folder / CHIP / f"{linked.name}.mpy").stat().st_size
+    total = sum(alone.values()) or 1
+    for module, size in alone.items():
+        source_bytes = (firmware / f"{module}.py").stat().st_size
+        yield Part(module, linked.name, source_bytes, round(whole * size / total))
 
 
-def table(sizes: Iterable[Size]) -> Iterator[str]:
-    """Yield the lines of the table."""
-    yield f"{'module':<16} {'source':>8} {'.mpy':>8} {'RAM in VM':>10}"
-    for size in sizes:
-        ram = "-" if size.ram is None else str(size.ram)
-        note = "" if size.resident else "  on demand"
-        yield f"{size.module:<16} {size.source:>8} {size.mpy:>8} {ram:>10}{note}"
+def table(sizes: Sizes) -> Iterator[str]:
+    """Yield the lines of the tables: modules, then files in RAM."""
+    yield f"{'module':<16} {'in file':<16} {'source':>8} {'.mpy':>8}"
+    for part in sizes.parts:
+        yield f"{part.module:<16} {part.file:<16} {part.source:>8} {part.mpy:>8}"
+    if sizes.ram is None:
+        return
+    yield ""
+    yield f"{'file':<16} {'RAM in VM':>10} {'when let go':>12}"
+    for name, stays in sizes.ram.resident.items():
+        yield f"{name:<16} {stays:>10} {'stays':>12}"
+    for name, (loaded, left) in sizes.ram.on_demand.items():
+        yield f"{name:<16} {loaded:>10} {left:>12}"
 
 
-def complaints(sizes: Sequence[Size]) -> Iterator[str]:
+def resident(ram: Ram) -> int:
+    """Return what the budget counts: the firmware of the slot with the board page."""
+    return sum(size for name, size in ram.resident.items() if name not in LOADER)
+
+
+def complaints(sizes: Sizes) -> Iterator[str]:
     """Yield one line for each budget that is exceeded."""
-    flash, ram = totals(sizes)
-    if flash > FLASH_BUDGET_BYTES:
-        yield f"flash: {flash} bytes of .mpy exceed the budget of {FLASH_BUDGET_BYTES}"
-    if ram is not None and ram > RAM_BUDGET_BYTES:
-        yield f"RAM: {ram} bytes of modules exceed the budget of {RAM_BUDGET_BYTES}"
+    if sizes.flash > FLASH_BUDGET_BYTES:
+        yield f"flash: {sizes.flash} bytes of .mpy exceed the budget of {FLASH_BUDGET_BYTES}"
+    if sizes.ram and resident(sizes.ram) > RAM_BUDGET_BYTES:
+        yield f"RAM: {resident(sizes.ram)} resident bytes exceed the budget of {RAM_BUDGET_BYTES}"
 
 
-def totals(sizes: Sequence[Size]) -> tuple[int, int | None]:
-    """Return the sum on flash, and in RAM of what is resident; None where not measured."""
-    measured = [size.ram for size in sizes if size.resident and size.ram is not None]
-    return sum(size.mpy for size in sizes), sum(measured) if measured else None
-
-
-def summary(sizes: Sequence[Size]) -> Iterator[str]:
+def summary(sizes: Sizes) -> Iterator[str]:
     """Yield the totals beside their budgets, and what the figures mean on a board."""
-    flash, ram = totals(sizes)
-    source = sum(size.source for size in sizes)
-    yield f"flash: {flash} of {FLASH_BUDGET_BYTES} bytes as .mpy ({source} as source)"
+    source = sum(part.source for part in sizes.parts)
+    yield f"flash: {sizes.flash} of {FLASH_BUDGET_BYTES} bytes as .mpy ({source} as source)"
+    ram = sizes.ram
     if ram is None:
         yield f"RAM: not measured, there is no MicroPython VM for {platform.machine()} here"
         return
+    loader = sum(size for name, size in ram.resident.items() if name in LOADER)
+    most = max([loaded for loaded, _ in ram.on_demand.values()], default=0)
     yield (
-        f"RAM: {ram} of {RAM_BUDGET_BYTES} bytes for resident modules in the VM. Its objects "
-        f"have 64 bits, about twice the size of an ESP32's: some {ram // 2} bytes there."
+        f"RAM: {resident(ram)} of {RAM_BUDGET_BYTES} bytes resident in the VM, {ram.strings} of "
+        f"them interned strings; {loader} of the loader; at most {most} of one file on demand."
     )
+    yield f"An ESP32's objects have half the size: some {resident(ram) // 2} bytes resident there."
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the table for the folder given, by default the project's firmware; return the status.
+    """Print the tables for the folder given, by default the project's firmware.
 
-    1 says that a budget is exceeded or that the firmware cannot be loaded.
+    Return the status: 1 says that a budget is exceeded or that the firmware is unusable.
     """
     firmware = Path(arguments[0]) if arguments else FIRMWARE
     try:
         sizes = measure(firmware, find_vm())
-    except (ProbeError, FileNotFoundError) as error:
+    except (LinkError, ProbeError, FileNotFoundError) as error:
         print(error)
         return 1
     found = list(complaints(sizes))

@@ -41,7 +41,7 @@ _COMPARED: Final[dict[type[ast.cmpop], Callable[[Any, Any], Any]]] = {
 }
 
 
-class _Unknown(Exception):
+class _UnknownError(Exception):
     """A value that only the running meter knows."""
 
 
@@ -76,37 +76,40 @@ class _Constants:
 
     def named(self, name: str) -> object:
         if name not in self._given:
-            raise _Unknown
+            raise _UnknownError
         if name not in self._values:
             self._values[name] = self.of(self._given[name])
         return self._values[name]
 
     def of(self, node: ast.expr) -> object:
-        """Return an expression's value, or raise _Unknown."""
+        """Return an expression's value, or raise _UnknownError."""
         try:
             return self._of(node)
         except (ArithmeticError, TypeError, ValueError):
-            raise _Unknown from None  # it will fail, but only where it is run
+            raise _UnknownError from None  # it will fail, but only where it is run
 
     def _of(self, node: ast.expr) -> object:
+        value: object = _UnknownError
         match node:
-            case ast.Constant(value=value) if value is not ...:
-                return value
+            case ast.Constant(value=given) if given is not ...:
+                value = given
             case ast.Name(id=name, ctx=ast.Load()) if SEP in name:
-                return self.named(name)
+                value = self.named(name)
             case ast.UnaryOp(op=op, operand=operand):
-                return _UNARY[type(op)](self._of(operand))
+                value = _UNARY[type(op)](self._of(operand))
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
-                return _BINARY[type(op)](self._of(left), self._of(right))
+                value = _BINARY[type(op)](self._of(left), self._of(right))
             case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARED:
-                return _COMPARED[type(op)](self._of(left), self._of(right))
+                value = _COMPARED[type(op)](self._of(left), self._of(right))
             case ast.Call(func=ast.Name(id=name), args=[argument]) if name == _CONST:
-                return self._of(argument)
+                value = self._of(argument)
             case ast.Tuple(elts=elts):
-                return tuple(self._of(one) for one in elts)
+                value = tuple(self._of(one) for one in elts)
             case ast.Attribute() if ast.unparse(node) in KNOWN:
-                return KNOWN[ast.unparse(node)]
-        raise _Unknown
+                value = KNOWN[ast.unparse(node)]
+        if value is _UnknownError:
+            raise _UnknownError
+        return value
 
 
 class _Inline(ast.NodeTransformer):
@@ -119,7 +122,7 @@ class _Inline(ast.NodeTransformer):
         """Return the value's literal where that costs less than the expression."""
         try:
             value = self._constants.of(node)
-        except _Unknown:
+        except _UnknownError:
             return node
         if not _is_cheap(value, self._uses[name] if name else 1):
             return node
@@ -152,7 +155,7 @@ class _Inline(ast.NodeTransformer):
         node.body = _flat(node.body)
         try:
             taken = self._constants.of(node.test)
-        except _Unknown:
+        except _UnknownError:
             return node
         self.changed = True
         return (node.body if taken else node.orelse) or ast.copy_location(ast.Pass(), node)
@@ -161,7 +164,7 @@ class _Inline(ast.NodeTransformer):
         self.generic_visit(node)
         try:
             taken = self._constants.of(node.test)
-        except _Unknown:
+        except _UnknownError:
             return node
         self.changed = True
         return node.body if taken else node.orelse

@@ -50,7 +50,6 @@ def name_files(program: Program, *, short: bool) -> dict[str, Names]:
     """
     beside = _beside(program)
     reserved = BUILT_IN | set().union(*beside.values())
-    fresh = (name for name in short_names() if name not in reserved)
     core: dict[str, str] = {}
     done: dict[str, Names] = {}
     for file, modules in program.plan.files.items():
@@ -59,7 +58,8 @@ def name_files(program: Program, *, short: bool) -> dict[str, Names]:
         _keep(
             names.final, [n for n in used if n not in core and _is_fixed(program, file, n)], beside
         )
-        taken = set(names.final.values()) | set(core.values())
+        taken = set(names.final.values())
+        fresh = (name for name in short_names() if name not in reserved and name not in taken)
         for name in used:
             if name in names.final:
                 continue

@@ -12,23 +12,8 @@ _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _METHODS = (ast.FunctionDef, ast.AsyncFunctionDef)
 # Calls without effect: what they give is dropped when nobody uses it.
 _PURE: Final = frozenset(
-    [
-        "bytes",
-        "bytearray",
-        "dict",
-        "float",
-        "frozenset",
-        "getattr",
-        "int",
-        "len",
-        "list",
-        "max",
-        "min",
-        "range",
-        "set",
-        "str",
-        "tuple",
-    ]
+    {"bytes", "bytearray", "dict", "float", "frozenset", "getattr", "int", "len", "list", "max"}
+    | {"min", "range", "set", "str", "tuple"}
 )
 _PURE_EXTERNAL: Final = ("binascii", "math", "struct", "array", "micropython")
 
@@ -36,7 +21,8 @@ _PURE_EXTERNAL: Final = ("binascii", "math", "struct", "array", "micropython")
 def shake(program: Program) -> None:
     """Drop definitions, assignments and methods that are never used.
 
-    Kept are `program.wanted`, and of a file loaded by its name whatever is an attribute's name somewhere.
+    Kept are `program.wanted`, and of a file loaded by its name whatever is an attribute's
+    name somewhere.
     A method is used when any attribute anywhere has its name, or any string is its name:
     the interpreter and modules off the board can call only by these or by `__names__`.
     """

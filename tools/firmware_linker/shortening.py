@@ -5,7 +5,7 @@ import importlib
 import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import GeneratorType, ModuleType
 from typing import Final
 
 from tools.firmware_linker.binding import SEP, Program
@@ -129,9 +129,10 @@ def _own(node: ast.ClassDef) -> Iterator[str]:
             yield one.name
         elif isinstance(one, ast.Assign):
             yield from (target.id for target in one.targets if isinstance(target, ast.Name))
-    for one in ast.walk(node):
-        if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store) and _is_self(one):
-            yield one.attr
+    for inside in ast.walk(node):
+        match inside:
+            case ast.Attribute(ctx=ast.Store()) if _is_self(inside):
+                yield inside.attr
 
 
 def _is_self(node: ast.Attribute) -> bool:
@@ -140,8 +141,8 @@ def _is_self(node: ast.Attribute) -> bool:
 
 def _stored_from_outside(nodes: Iterable[ast.AST]) -> Iterator[str]:
     for node in nodes:
-        if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
-            if not _is_self(node):
+        match node:
+            case ast.Attribute(ctx=ast.Store() | ast.Del()) if not _is_self(node):
                 yield node.attr
 
 
@@ -150,7 +151,7 @@ def _foreign(nodes: Iterable[ast.AST]) -> set[str]:
     names = set(ONLY_MICROPYTHON)
     for kind in (int, float, str, bytes, bytearray, memoryview, list, tuple, dict, set, OSError):
         names.update(dir(kind))
-    names.update(dir((lambda: (yield))()))
+    names.update(dir(GeneratorType))
     for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             names.add(node.value)
@@ -167,7 +168,7 @@ def _of_module(name: str) -> set[str]:
         return set()  # of the chip: described in the typings
     names = set(dir(module))
     for one in vars(module).values():
-        if isinstance(one, type) or isinstance(one, ModuleType):
+        if isinstance(one, (type, ModuleType)):
             names.update(dir(one))
     return names
 
