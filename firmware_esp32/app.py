@@ -170,6 +170,7 @@ class Meter:
         ack = await self.link.first_ack(ACK_WAIT_S)
         if ack is not None and self.registers.raise_to(ack.get("regs")):
             log("app: registers go on from the gateway's")
+            self.registers.save()  # or a next cut within the minute would cost this energy again
         tasks.append(self._guard("orders", self.orders.run))
         tasks.append(self._guard("depot", self.depot.run))
         await self._measure()
