@@ -1,56 +1,19 @@
 """Meters that run the real firmware, by TLS to the shipped broker: every window is stored once."""
 
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from simulation.canned import CannedChain
-from tests.support.api import Api
 from tests.support.chaos_proxy import Mode
-from tests.support.exports import export_rows
 from tests.support.firmware import needs_vm
 from tests.support.gateway_stub import until
-from tests.support.meter_site import WATTS, MeterSite
-from tests.support.meter_watch import assert_never_falls, stored_windows
+from tests.support.meter_checks import alerts, assert_each_window_once, power_cut, told_why
+from tests.support.meter_site import MeterSite
 
 pytestmark = needs_vm
 
-MINUTE_WH: Final = max(WATTS) / 60 * 1.05  # registers are saved each minute
 NOTICED: Final = ("no acknowledgement for", "nothing could be sent")
-
-
-@contextmanager
-def told_why(site: MeterSite) -> Iterator[None]:
-    """Print what all processes said last when a test fails."""
-    try:
-        yield
-    except BaseException:
-        print(site.logs())  # noqa: T201 - why it failed
-        raise
-
-
-def alerts(site: MeterSite) -> list[tuple[str, str, str]]:
-    """Return (meter, kind, title) of every alert there ever was."""
-    with Api.logged_in(site.daemon) as api:
-        found = api.items("alerts", state="all")
-    return [(alert["meter"], alert["kind"], alert["title"]) for alert in found]
-
-
-def restart_daemon(site: MeterSite) -> None:
-    site.daemon.kill()
-    site.daemon.start()
-
-
-def power_cut(site: MeterSite, name: str) -> None:
-    """Cut a meter's power, bring it back, and wait until it measures again."""
-    site.fleet.meters[name].kill()
-    boots = len(site.watcher.bootns[name])
-    site.fleet.meters[name].start()
-    until(lambda: len(site.watcher.bootns[name]) > boots, within_s=30)
-    site.watcher.measured(name)
 
 
 def cut_until_noticed(site: MeterSite, way: str, names: list[str]) -> None:
@@ -62,33 +25,6 @@ def cut_until_noticed(site: MeterSite, way: str, names: list[str]) -> None:
     site.proxies[way].mode = Mode.PASS
 
 
-def assert_each_window_once(
-    site: MeterSite, *, channels: Sequence[str] = ("grid",), within_s: float = 60.0
-) -> dict[str, int]:
-    """Drain every meter, then compare what it says with the database; return windows stored."""
-
-    def check(name: str) -> int:
-        boot, covered = site.watcher.drained(name, within_s=within_s)
-        bootns = dict(site.watcher.bootns[name])
-        heard = list(site.watcher.heard[name])
-        for channel in channels:
-            rows = export_rows(site.daemon, name, channel)
-            windows = stored_windows(rows)
-            assert windows[boot] >= covered > 0, name
-            assert set(windows) == set(bootns), name
-            for field in ("wh_in", "wh_out"):
-                assert_never_falls(rows, bootns, field, within_wh=MINUTE_WH)
-        # What went over the wire is there, whoever was killed after it.
-        for span in (reading.span for reading in heard):
-            assert span[0] == boot or span[2] < windows[span[0]], (name, span, windows)
-        return sum(windows.values())
-
-    with ThreadPoolExecutor(2) as pool:
-        counted = dict(zip(site.fleet.meters, pool.map(check, site.fleet.meters), strict=True))
-    assert [told for told in site.watcher.events if told[1]["kind"] == "dropped"] == []
-    return counted
-
-
 def test_four_meters_through_kills_and_a_cut(short_path: Path) -> None:
     near, far = ["kitchen", "garage"], ["cellar", "attic"]
     with MeterSite(short_path, [*near, *far], ways=("near", "far")) as site, told_why(site):
@@ -98,9 +34,10 @@ def test_four_meters_through_kills_and_a_cut(short_path: Path) -> None:
         site.fleet.start()
         for name in site.meters:
             site.watcher.measured(name)
-        cut = threading.Thread(target=cut_until_noticed, args=(site, "far", far))
+        cut = threading.Thread(target=cut_until_noticed, args=(site, "far", far), daemon=True)
         cut.start()
-        restart_daemon(site)
+        site.daemon.kill()
+        site.daemon.start()
         site.watcher.drained("garage", within_s=30)
         power_cut(site, "garage")
         cut.join(timeout=60)
