@@ -10,8 +10,8 @@ def leaves(path: Path, table: str) -> list[int]:
 
     Follows the b-tree of sqlite.org/fileformat2.html, section 1.6.
     """
-    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-        db.execute("PRAGMA wal_checkpoint")
+    with contextlib.closing(sqlite3.connect(path, timeout=10)) as db:
+        db.execute("PRAGMA wal_checkpoint")  # what is still in the log is not in the file
         query = "SELECT rootpage FROM sqlite_master WHERE name = ?"
         root = int(db.execute(query, (table,)).fetchone()[0])
         size = int(db.execute("PRAGMA page_size").fetchone()[0])

@@ -19,12 +19,13 @@ from gateway.services.watch import storage_finding
 log = structlog.get_logger()
 LOOK_S = 2.0
 LEAST_FREE_BYTES = 100_000_000
+CHECK_EVERY_S = 7 * 86_400.0
 OPCODES_A_LOOK = 20_000
 CALM_S = 30.0  # without a failed commit, and the disk counts as working again
 
 
 class HealthCheck:
-    """The service: one quick_check after the start, then failed commits, damage and free space.
+    """The service: the file's soundness after the start and weekly, failed commits, free space.
 
     An alert about the disk can be stored only once the disk takes it: it is tried until then.
     """
@@ -71,7 +72,12 @@ class HealthCheck:
             raise StorageError(msg)
 
     async def _check_file(self, ended: threading.Event) -> None:
-        """Read the whole file once, beside everything else: damage may lie where nobody looks."""
+        """Read the whole file, beside everything else: damage may lie where nobody looks."""
+        while True:
+            await self._check_once(ended)
+            await asyncio.sleep(CHECK_EVERY_S)
+
+    async def _check_once(self, ended: threading.Event) -> None:
         try:
             result = await asyncio.to_thread(quick_check, self._database.path, ended)
         except StorageError as error:
