@@ -1,24 +1,21 @@
 """Shorten names that the interpreter keeps as strings: parameters and attributes."""
 
 import ast
-import importlib
 import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import GeneratorType, ModuleType
 from typing import Final
 
+from tools.firmware_linker import interpreter
 from tools.firmware_linker.binding import SEP, Program
 from tools.firmware_linker.folding import assigned, is_external
+from tools.firmware_linker.interpreter import ATTRIBUTES, MODULES
 from tools.firmware_linker.naming import identifiers, short_names
 from tools.firmware_linker.scopes import FUNCTIONS, Function, Scoped
-from tools.firmware_linker.source import arguments_of
+from tools.firmware_linker.source import LinkError, arguments_of
 
 SELF: Final = "self"
 _DEFINITIONS = (*FUNCTIONS, ast.ClassDef)
-# Objects of MicroPython have these and CPython's do not: a stream's socket, and the streams'
-# protocol.
-ONLY_MICROPYTHON: Final = ("s", "e", "out_buf", "ioctl", "readblocks", "writeblocks")
 
 
 def shorten_parameters(program: Program) -> None:
@@ -86,7 +83,11 @@ def shorten_attributes(program: Program, described: Iterable[Path]) -> None:
     defined = dict.fromkeys(name for family in families for name in family)
     from_outside = set(_stored_from_outside(everything))
     chosen: dict[str, str] = {}
-    movable = [name for name in defined if name not in fixed and not name.startswith("__")]
+    movable = [
+        name
+        for name in defined
+        if name not in fixed and not name.startswith("__") and not name[0].isupper()
+    ]
     stay = (set(used) | set(defined)) - set(movable)
     for name in movable:
         near = [family for family in families if name in family or name in from_outside]
@@ -148,28 +149,15 @@ def _stored_from_outside(nodes: Iterable[ast.AST]) -> Iterator[str]:
 
 def _foreign(nodes: Iterable[ast.AST]) -> set[str]:
     """Return the attributes of the interpreter's objects, and every string of the program."""
-    names = set(ONLY_MICROPYTHON)
-    for kind in (int, float, str, bytes, bytearray, memoryview, list, tuple, dict, set, OSError):
-        names.update(dir(kind))
-    names.update(dir(GeneratorType))
+    names = set(ATTRIBUTES)
     for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             names.add(node.value)
         elif isinstance(node, ast.Name) and SEP in node.id and is_external(node.id):
-            names.update(_of_module(node.id.split(SEP)[1]))
-    return names
-
-
-def _of_module(name: str) -> set[str]:
-    """Return what a module of the interpreter and its classes offer, as far as CPython knows."""
-    try:
-        module = importlib.import_module(name)
-    except ImportError:
-        return set()  # of the chip: described in the typings
-    names = set(dir(module))
-    for one in vars(module).values():
-        if isinstance(one, (type, ModuleType)):
-            names.update(dir(one))
+            module = node.id.split(SEP)[1]
+            if module not in MODULES:
+                msg = f"module {module}: its names are missing in {interpreter.__file__}"
+                raise LinkError(msg)
     return names
 
 
