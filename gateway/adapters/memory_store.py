@@ -23,6 +23,7 @@ from gateway.services.batches import (
 from gateway.services.effects import ModelRow, Position, VerdictRow
 from gateway.services.ledger import Boot, Ledger, Meter, Run
 from gateway.services.placing import Placed, Unplaced
+from gateway.services.retention import AgeMark
 
 MAX_DEAD_LETTERS = 10_000
 SEGMENT_ROWS = 4096
@@ -71,6 +72,7 @@ class Tables:
     outbox: dict[str, Alert] = field(default_factory=dict)
     looked_at: int = 0
     retired_until_ms: int = 0
+    age_marks: list[AgeMark] = field(default_factory=list)
 
     def soil(self, meter_no: int, from_ms: int, to_ms: int) -> None:
         """Note that intervals must be computed again."""
@@ -262,28 +264,34 @@ class MemoryRetentionStore:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 
-    async def newest_received_ms(self) -> int | None:
-        """Return when the newest reading was received."""
-        readings = self._tables.readings
-        return readings[max(readings)].received_ms if readings else None
+    async def newest_row(self) -> int:
+        """Return the number of the newest reading, 0 for none."""
+        return max(self._tables.readings, default=0)
+
+    async def load_marks(self) -> list[AgeMark]:
+        """Return the marks that were saved, oldest first."""
+        return list(self._tables.age_marks)
+
+    async def save_marks(self, marks: list[AgeMark]) -> None:
+        """Keep these marks in place of the saved ones."""
+        self._tables.age_marks = list(marks)
 
     async def used_bytes(self) -> int:
         """Return about what the readings would take."""
         return sum(len(row.body) + ROW_BYTES for row in self._tables.readings.values())
 
-    async def retire(self, received_before_ms: int | None, most_segments: int) -> int:
-        """Delete the oldest segments that are full, judged, and old enough."""
+    async def retire(self, upto_row: int | None, most_segments: int) -> int:
+        """Delete the oldest segments that are full, judged, and end at or before a row."""
         tables = self._tables
         limit = min([tables.looked_at, *(first - 1 for first in tables.unplaced.values())])
+        if upto_row is not None:
+            limit = min(limit, upto_row)
         gone = 0
         while gone < most_segments and tables.readings:
             first = min(tables.readings) // SEGMENT_ROWS * SEGMENT_ROWS
             after = first + SEGMENT_ROWS
             rows = [row for number, row in tables.readings.items() if number < after]
-            young = received_before_ms is not None and received_before_ms <= max(
-                row.received_ms for row in rows
-            )
-            if young or after - 1 > min(limit, max(tables.readings)):
+            if after - 1 > min(limit, max(tables.readings)):
                 break
             ends = [row.at_ms or 0 for row in rows]
             tables.retired_until_ms = max([tables.retired_until_ms, *ends])

@@ -1,7 +1,11 @@
-"""Rule L, first version: retire the oldest raw readings; rollups, runs, gaps and alerts stay."""
+"""Rule L, first version: retire the oldest raw readings; rollups, runs, gaps and alerts stay.
+
+Age is counted in days that the gateway ran, by the monotonic clock: a wall clock that ran away, or
+a start in another year, must cost no reading. While it is off nothing grows old.
+"""
 
 import asyncio
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -11,23 +15,36 @@ from gateway.services.placer import Now
 log = structlog.get_logger()
 FIRST_AFTER_S = 600.0  # a gateway that has just started has better things to do
 EVERY_S = 600.0
-DAY_MS = 86_400_000
-# Nothing is retired on the word of a clock that ran away: readings must be coming in now.
-FRESH_MS = 3_600_000
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+SAVE_EVERY_MS = HOUR_MS  # what a crash makes the gateway count again, to the data's advantage
 SEGMENTS_A_TURN = 8
+
+
+class AgeMark(NamedTuple):
+    """The newest row when the gateway had run for so long in all."""
+
+    running_ms: int
+    row: int
 
 
 class RetentionStore(Protocol):
     """What retention needs from storage."""
 
-    async def newest_received_ms(self) -> int | None:
-        """Return when the newest reading was received."""
+    async def newest_row(self) -> int:
+        """Return the number of the newest reading, 0 for none."""
+
+    async def load_marks(self) -> list[AgeMark]:
+        """Return the marks that were saved, oldest first."""
+
+    async def save_marks(self, marks: list[AgeMark]) -> None:
+        """Keep these marks in place of the saved ones."""
 
     async def used_bytes(self) -> int:
         """Return what the database takes, free pages not counted."""
 
-    async def retire(self, received_before_ms: int | None, most_segments: int) -> int:
-        """Delete the oldest judged segments, all of whose readings were received before a time.
+    async def retire(self, upto_row: int | None, most_segments: int) -> int:
+        """Delete the oldest judged segments that end at or before a row.
 
         None = whatever their age. Return how many segments went.
         """
@@ -39,8 +56,10 @@ class Retention:
     def __init__(self, store: RetentionStore, now: Now, raw_days: int, max_bytes: int) -> None:
         self._store = store
         self._now = now
-        self._raw_days = raw_days
+        self._raw_ms = raw_days * DAY_MS
         self._max_bytes = max_bytes
+        self._marks: list[AgeMark] | None = None
+        self._since_s = now.mono_s()  # when the newest mark was taken
 
     async def run(self) -> None:
         """Look every ten minutes, until cancelled; TransientError when the disk fails."""
@@ -67,13 +86,35 @@ class Retention:
         return gone
 
     async def _retire_old(self) -> int:
-        newest_ms = await self._store.newest_received_ms()
-        now_ms = self._now.wall_ms()
-        if newest_ms is None or not self._now.trusted() or abs(now_ms - newest_ms) > FRESH_MS:
+        old = await self._age()
+        if old is None:
             return 0
         gone = 0
-        cutoff_ms = now_ms - self._raw_days * DAY_MS
-        while went := await self._store.retire(cutoff_ms, SEGMENTS_A_TURN):
+        while went := await self._store.retire(old.row, SEGMENTS_A_TURN):
             gone += went
             await asyncio.sleep(0.1)
         return gone
+
+    async def _age(self) -> AgeMark | None:
+        """Note how long the gateway has run; return the newest mark that is old enough."""
+        if self._marks is None:
+            self._marks = await self._store.load_marks()
+        marks = self._marks
+        passed_ms = round((self._now.mono_s() - self._since_s) * 1000)
+        running_ms = passed_ms + (marks[-1].running_ms if marks else 0)
+        if not marks or passed_ms >= SAVE_EVERY_MS:
+            marks.append(AgeMark(running_ms, await self._store.newest_row()))
+            self._since_s = self._now.mono_s()
+            marks[:] = _thinned(marks, running_ms - self._raw_ms)
+            await self._store.save_marks(marks)
+        return marks[0] if marks[0].running_ms <= running_ms - self._raw_ms else None
+
+
+def _thinned(marks: list[AgeMark], old_ms: int) -> list[AgeMark]:
+    """Return the newest mark that is old enough, one a day behind it, and the last two."""
+    first = max((at for at, mark in enumerate(marks) if mark.running_ms <= old_ms), default=0)
+    kept = [marks[first]]
+    for mark in marks[first + 1 : -2]:
+        if mark.running_ms - kept[-1].running_ms >= DAY_MS:
+            kept.append(mark)
+    return kept + marks[first + 1 :][-2:]

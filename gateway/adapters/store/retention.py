@@ -2,9 +2,14 @@
 
 import sqlite3
 
+import msgspec
+
 from gateway.adapters.store.database import Database
 from gateway.adapters.store.deriving import read_looked_at
 from gateway.adapters.store.schema import SEGMENT_BITS
+from gateway.services.retention import AgeMark
+
+MARKS = "retention_marks"  # key in meta
 
 
 class SqlRetentionStore:
@@ -13,11 +18,22 @@ class SqlRetentionStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def newest_received_ms(self) -> int | None:
-        """Return when the newest reading was received."""
-        query = "SELECT received_ms FROM readings ORDER BY row DESC LIMIT 1"
-        row = await self._database.read(lambda db: db.execute(query).fetchone())
-        return None if row is None else int(row[0])
+    async def newest_row(self) -> int:
+        """Return the number of the newest reading, 0 for none."""
+        query = "SELECT coalesce(max(row), 0) FROM readings"
+        return int((await self._database.read(lambda db: db.execute(query).fetchone()))[0])
+
+    async def load_marks(self) -> list[AgeMark]:
+        """Return the marks that were saved, oldest first."""
+        query = "SELECT value FROM meta WHERE key = ?"
+        row = await self._database.read(lambda db: db.execute(query, (MARKS,)).fetchone())
+        return [] if row is None else msgspec.json.decode(row[0], type=list[AgeMark])
+
+    async def save_marks(self, marks: list[AgeMark]) -> None:
+        """Keep these marks in place of the saved ones."""
+        text = msgspec.json.encode(marks).decode()
+        query = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+        await self._database.write(lambda db: db.execute(query, (MARKS, text)).rowcount)
 
     async def used_bytes(self) -> int:
         """Return what the database takes, free pages not counted."""
@@ -31,25 +47,25 @@ class SqlRetentionStore:
 
         return await self._database.read(work)
 
-    async def retire(self, received_before_ms: int | None, most_segments: int) -> int:
-        """Delete the oldest segments that are closed, judged, and old enough."""
-        return await self._database.write(lambda db: _retire(db, received_before_ms, most_segments))
+    async def retire(self, upto_row: int | None, most_segments: int) -> int:
+        """Delete the oldest segments that are closed, judged, and end at or before a row."""
+        return await self._database.write(lambda db: _retire(db, upto_row, most_segments))
 
 
-def _retire(db: sqlite3.Connection, before_ms: int | None, most: int) -> int:
-    judged = read_looked_at(db)
+def _retire(db: sqlite3.Connection, upto_row: int | None, most: int) -> int:
+    limit = read_looked_at(db)
     waiting = db.execute("SELECT min(first_row) FROM unplaced").fetchone()[0]
-    limit = judged if waiting is None else min(judged, waiting - 1)
+    if waiting is not None:
+        limit = min(limit, waiting - 1)
+    if upto_row is not None:
+        limit = min(limit, upto_row)
     gone = 0
     while gone < most:
         oldest = db.execute("SELECT min(segment) FROM segments").fetchone()[0]
         if oldest is None:
             break
         first, after = oldest << SEGMENT_BITS, (oldest + 1) << SEGMENT_BITS
-        newest = db.execute(
-            "SELECT max(received_ms) FROM readings WHERE row >= ? AND row < ?", (first, after)
-        ).fetchone()[0]
-        if after - 1 > limit or (before_ms is not None and (newest or 0) >= before_ms):
+        if after - 1 > limit:
             break
         _note_retired(db, first, after)
         db.execute("DELETE FROM readings WHERE row >= ? AND row < ?", (first, after))

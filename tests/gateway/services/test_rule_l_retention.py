@@ -28,20 +28,28 @@ def retention(site: Site, raw_days: int = 30, max_bytes: int = 10**12) -> Retent
     return Retention(SqlRetentionStore(site.database), site.now, raw_days, max_bytes)
 
 
-def later(site: Site, days: int) -> None:
-    """Let days pass; one reading comes at the end of them."""
-    site.now.wall += days * DAY_MS
+async def later(site: Site, days: float, keeper: Retention | None = None) -> int:
+    """Let days pass while the gateway runs; return how many segments went in the end.
+
+    One reading comes at the end of them.
+    """
+    keeper = keeper or retention(site)
+    await keeper.look()
+    for _ in range(int(days)):
+        site.now.pass_s(86_400)
+        await keeper.look()
+    site.now.pass_s((days - int(days)) * 86_400)
     site.send(window(0, 2, boot_ms=site.now.wall - 2000))
+    await site.derive()
+    await site.deriver.drain()
+    return await keeper.look()
 
 
 async def test_rule_l_old_raw_rows_go_and_all_else_stays(site: Site) -> None:
     await fill(site)
     site.dropped(9005, 9010)
-    later(site, 31)
-    await site.derive()
-    await site.deriver.drain()
     kept = {name: site.rolled(name) for name in ("1m", "15m", "1h", "1d")}
-    assert await retention(site).look() == 2
+    await later(site, 31)
     assert min(row.row for row in site.rows()) == 8192
     for name, wanted in kept.items():
         rolled = site.rolled(name)
@@ -53,33 +61,53 @@ async def test_rule_l_old_raw_rows_go_and_all_else_stays(site: Site) -> None:
 
 async def test_rule_l_young_rows_stay(site: Site) -> None:
     await fill(site)
-    later(site, 29)
-    assert await retention(site).look() == 0
+    assert await later(site, 29) == 0
+    assert len(site.rows()) == MANY + 1
 
 
 async def test_rule_l_rows_that_were_not_judged_stay(site: Site) -> None:
     await fill(site, judge=False)
-    later(site, 31)
-    assert await retention(site).look() == 0
+    keeper = retention(site)
+    await keeper.look()
+    site.now.pass_s(31 * 86_400)
+    assert await keeper.look() == 0
 
 
-async def test_rule_l_nothing_goes_on_the_word_of_a_clock_that_ran_away(site: Site) -> None:
+@pytest.mark.parametrize("step_days", [-400, 400, 20_000])
+async def test_rule_l_nothing_goes_on_the_word_of_a_clock_that_ran_away(
+    site: Site, step_days: int
+) -> None:
     await fill(site)
-    site.now.wall += 400 * DAY_MS  # and no reading has come since
-    assert await retention(site).look() == 0
-    later(site, 0)
-    site.now.trust = False
-    assert await retention(site).look() == 0
+    keeper = retention(site)
+    await keeper.look()
+    site.now.wall += step_days * DAY_MS  # trusted, and readings go on coming
+    assert await later(site, 2, keeper) == 0
+    assert await later(site, 2) == 0  # another start
+    assert len(site.query("SELECT row FROM readings")) >= MANY
+
+
+async def test_rule_l_a_restart_goes_on_counting(site: Site) -> None:
+    await fill(site)
+    went = [await later(site, 8.01) for _ in range(4)]
+    assert went[:3] == [0, 0, 0]
+    assert site.query("SELECT count(*) FROM segments") == [(0,)]
+
+
+async def test_rule_l_the_marks_stay_few(site: Site) -> None:
+    await fill(site)
+    keeper = retention(site)
+    for _ in range(24 * 40):
+        site.now.pass_s(3600)
+        await keeper.look()
+    assert len(await SqlRetentionStore(site.database).load_marks()) < 35
 
 
 async def test_rule_l_rows_that_wait_for_a_place_stay(site: Site) -> None:
     site.now.trust = False
     await fill(site)
     site.now.trust = True
-    later(site, 31)
-    await site.derive()
-    await site.deriver.drain()
-    assert await retention(site).look() == 0
+    assert await later(site, 31) == 0
+    assert len(site.query("SELECT row FROM readings WHERE at_ms IS NULL")) == MANY
 
 
 async def test_rule_l_when_space_runs_out_the_oldest_go_first_whatever_their_age(
@@ -96,10 +124,8 @@ async def test_rule_l_when_space_runs_out_the_oldest_go_first_whatever_their_age
 async def test_rule_l_an_idle_meter_does_not_stop_retention(site: Site) -> None:
     site.send(window(0), "gone")
     await fill(site)
-    later(site, 31)
-    await site.derive()
-    await site.deriver.drain()
-    assert await retention(site).look() == 2
+    await later(site, 31)
+    assert site.query("SELECT count(*) FROM segments") == [(0,)]
 
 
 async def spool_over_old(site: Site) -> None:

@@ -35,7 +35,7 @@ from gateway.services.ledger import Ledger
 from gateway.services.operations import MeterStore
 from gateway.services.placing import Placed, Placing, PlacingStore
 from gateway.services.planner import Planner, PlanRules
-from gateway.services.retention import RetentionStore
+from gateway.services.retention import AgeMark, RetentionStore
 from gateway.settings import DetectSettings
 from tests.gateway.services.site_rig import START_MS, UTC, FakeNow, Json, spool, window, windows
 from tests.gateway.services.test_properties import picture
@@ -120,7 +120,7 @@ async def test_an_empty_store_has_an_empty_ledger(house: House) -> None:
     assert ledger == Ledger()
     assert await house.ports.derive.load_meters() == []
     assert await house.ports.derive.looked_at() == 0
-    assert await house.ports.retention.newest_received_ms() is None
+    assert await house.ports.retention.newest_row() == 0
 
 
 async def test_the_ledger_comes_back(house: House) -> None:
@@ -258,9 +258,13 @@ async def test_retiring_takes_whole_judged_old_segments(house: House) -> None:
     assert await retention.retire(None, 8) == 0  # nothing is judged yet
     await house.derive()
     used = await retention.used_bytes()
-    assert await retention.newest_received_ms() == house.now.wall
-    assert await retention.retire(house.now.wall, 8) == 0  # too young
-    assert await retention.retire(house.now.wall + 1, 8) == 1
+    assert await retention.newest_row() > 4096
+    assert await retention.load_marks() == []
+    marks = [AgeMark(0, 17), AgeMark(3_600_000, 4095)]
+    await retention.save_marks(marks)
+    assert await retention.load_marks() == marks
+    assert await retention.retire(4094, 8) == 0  # too young
+    assert await retention.retire(4095, 8) == 1
     assert await retention.retire(None, 8) == 0  # the open segment stays
     assert await retention.used_bytes() < used
     (oldest,) = await house.ports.derive.rows_after(0, 1)
