@@ -13,6 +13,7 @@ import sys
 from array import array
 
 import collector
+import linear
 import power
 import tables
 from sampler import FRAMES
@@ -38,8 +39,9 @@ class PipeBoard:
         self.clamps: int = head["clamps"]
         self.frame_us: int = head["frame_us"]
         self.read_us: int = head["read_us"]
-        self.linear = array("H", bytes(2 * 4096))
-        _fill(self.linear, 2)
+        table = array("H", bytes(2 * 4096))
+        _fill(table, 2)
+        self.linear = linear.knots(table)
         self._gap_us: int = head["gap_us"]
         self._bursts = 0
         self._ticks = array("I", bytes(4 * FRAMES))

@@ -56,10 +56,11 @@ class Meter:
         start_ms = getattr(board, "start_unix_ms", None)  # a simulated board may be told
         if start_ms is not None:
             self.clock.set(start_ms + board.up_ms(), FIXED)
+        # The largest pieces come first: later ones may lie in the holes between them.
+        self.power = PowerMeter(board, self._calibration(None))
         self.boot, self.bootn = next_boot(board.root, board.random32)
         self.registers = Registers(board.root, channels)
         self.keeper = Keeper(board.root, channels, self.boot, self.bootn, feed=board.feed)
-        self.power = PowerMeter(board, self._calibration(None))
         self.orders = Orders(self._commands)
         self.depot = Depot(self._bundles)
         handlers: Handlers = {

@@ -92,12 +92,14 @@ def remember_wifi(settings: Settings, root: str, ssid: str, password: str) -> No
 def _read(root: str) -> "dict[str, Any]":
     path = f"{root}/{NAME}"
     try:
-        with open(path, "rb") as file:
-            content = file.read(LARGEST_FILE + 1)
+        size = os.stat(path)[6]
+        if size <= LARGEST_FILE:
+            with open(path, "rb") as file:
+                content = file.read()
     except OSError as error:
         msg = f"{path} cannot be read ({error}): provision the meter"
         raise ConfigError(msg) from error
-    if len(content) > LARGEST_FILE:
+    if size > LARGEST_FILE:
         msg = f"{path} is larger than {LARGEST_FILE} bytes"
         raise ConfigError(msg)
     try:

@@ -13,6 +13,10 @@ class LinkError(MeterError):
     """The network or the broker failed; it may heal itself, so it is tried again."""
 
 
+class KissError(LinkError):
+    """The time server asks to be left alone (kiss-of-death): ask rarely or elsewhere."""
+
+
 class FlashError(MeterError):
     """The flash could not be written: it is full, or worn out. What is in RAM stays there."""
 

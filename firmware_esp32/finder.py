@@ -2,14 +2,14 @@
 
 from errors import LinkError
 from log import log
-from mdns import find_gateways
-from resolve import resolve
+from ondemand import drop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ports import LinkBoard
     from settings import Settings
 
+MODULES = ("resolve", "mdns", "dnsmsg", "udp", "sntp")
 JOIN_AGAIN_AFTER = 4  # failed tries until the Wi-Fi is joined anew
 
 
@@ -55,14 +55,34 @@ class Finder:
         msg = f"no Wi-Fi: {names}"
         raise LinkError(msg)
 
+    async def _resolve(self, host: str) -> str:
+        if host.replace(".", "").isdigit():
+            return host  # an address already
+        from resolve import resolve  # noqa: PLC0415 - needed until the gateway is reached
+
+        try:
+            return await resolve(host, self._board.random32)
+        finally:
+            del resolve
+            drop(*MODULES)
+
+    async def _ask(self) -> "list[tuple[str, str, int]]":
+        from mdns import find_gateways  # noqa: PLC0415 - as above
+
+        try:
+            return await find_gateways(self._board.random32() & 0xFFFF)
+        finally:
+            del find_gateways
+            drop(*MODULES)
+
     async def gateway(self) -> "tuple[str, int, str]":
         """Return (IPv4 address, port, the name its certificate must carry)."""
         config = self._config
         if config.mqtt_host is not None:
-            address = await resolve(config.mqtt_host, self._board.random32)
+            address = await self._resolve(config.mqtt_host)
             return address, config.mqtt_port, config.mqtt_name or config.mqtt_host
         if not self._found:
-            self._found = await find_gateways(self._board.random32() & 0xFFFF)
+            self._found = await self._ask()
         if not self._found:
             msg = "no gateway answers by mDNS; set mqtt.host if the network blocks multicast"
             raise LinkError(msg)

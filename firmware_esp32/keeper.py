@@ -84,7 +84,7 @@ class Keeper:
         self, window: "Window", registers: "Registers", z: "Sequence[float | None] | None"
     ) -> int:
         """Keep one window with the registers after it; return its seq. Never raises FlashError."""
-        if self._ring.full:
+        while self._ring.full:
             self._make_room()
         return self._ring.put(
             window.up_ms, window.dt_ms, window.v, window.f, window.flags,

@@ -1,10 +1,16 @@
-"""From pairs of a raw code and calibrated µV to a table for every code."""
+"""From pairs of a raw code and calibrated µV to a table of what codes mean."""
 
 from array import array
 
 from micropython import const
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 CODES = const(4096)
+STEP = const(16)  # codes from one knot of the table to the next; a chip's bends are far wider
+KNOTS = const(257)
 FULL = const(65535)  # 1/16 code of a straight scale
 SCALE_UV = const(3_100_000)
 _BINS = const(64)  # 64 codes each: 50 mV
@@ -70,11 +76,11 @@ def edge(points: "list[tuple[float, float]]", code: float) -> "tuple[float, floa
 
 def straight() -> "array[int]":
     """Return the table of an ideal converter: what holds until the pairs are known."""
-    return array("H", [code * 16 for code in range(CODES)])
+    return array("H", [min(code * 16, FULL) for code in range(0, CODES + 1, STEP)])
 
 
 def table(points: "list[tuple[float, float]]") -> "array[int] | None":
-    """Return 4096 values in 1/16 code of 3.1 V, or None where points are too few.
+    """Return KNOTS values in 1/16 code of 3.1 V, or None where points are too few.
 
     Between points it is linear, beyond them a parabola, and it never falls.
     """
@@ -84,10 +90,10 @@ def table(points: "list[tuple[float, float]]") -> "array[int] | None":
     low, high = edge(points[:_ENDS], first[0]), edge(points[-_ENDS:], last[0])
     if not (low[0] > 0 and high[0] > 0):
         return None
-    out = array("H", bytes(2 * CODES))
+    out = array("H", bytes(2 * KNOTS))
     place = 0
     least = 0
-    for code in range(CODES):
+    for code in range(0, CODES + 1, STEP):
         while place < len(points) and points[place][0] <= code:
             place += 1
         if place == 0:
@@ -100,5 +106,13 @@ def table(points: "list[tuple[float, float]]") -> "array[int] | None":
             (x0, y0), (x1, y1) = points[place - 1], points[place]
             uv = y0 + (y1 - y0) * (code - x0) / (x1 - x0)
         least = min(max(least, int(uv * (FULL + 1) / SCALE_UV + 0.5)), FULL)
-        out[code] = least
+        out[code // STEP] = least
+    return out
+
+
+def knots(values: "Sequence[int]") -> "array[int]":
+    """Return the table's knots from values for each of the CODES codes."""
+    out = array("H", [values[code] for code in range(0, CODES, STEP)])
+    last, before = values[CODES - 1], values[CODES - STEP]
+    out.append(min(last + (last - before) // (STEP - 1), FULL))
     return out

@@ -14,7 +14,6 @@ from mqtt import LARGEST_INBOUND, Client
 from net import RefusedError, tls_context
 from outbox import MOST_EVENTS, MOST_RESULTS, Queue, event_text
 from ticks import ticks_diff, ticks_ms
-from timekeeping import keep_time
 from wire import dropped_text, read_ack
 
 TYPE_CHECKING = False
@@ -78,12 +77,13 @@ class Link:
     # -- for the other parts of the meter ---------------------------------------------
 
     def send_event(self, event: "dict[str, Any]") -> None:
-        """Queue an event; `boot`, `up` and (when it is sent) `t` are filled in if absent.
+        """Queue an event; what it lacks of `boot`, `seq`, `up` and `t` is filled in.
 
+        `seq` is the last window's, `t` the time of `up` when it is sent.
         Bounded: the oldest is dropped and counted in `events.dropped`.
         """
         event.setdefault("boot", self._about()["boot"])
-        event.setdefault("seq", 0)
+        event.setdefault("seq", max(self._keeper.seq, 0))
         event.setdefault("up", self._board.up_ms())
         self.events.put(event)
 
@@ -141,6 +141,8 @@ class Link:
         """Keep the connection, the clock and the handlers going; returns only when cancelled."""
         tasks = [asyncio.create_task(self.inbox.run(kind)) for kind in self.inbox.kinds()]
         if self._config.ntp is not None:
+            from timekeeping import keep_time  # noqa: PLC0415 - not every meter does
+
             keeping = keep_time(self._config.ntp, self._clock, self._board)
             tasks.append(asyncio.create_task(keeping))
         try:

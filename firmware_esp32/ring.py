@@ -1,5 +1,6 @@
-"""The last minutes of windows in RAM: fixed memory, packed once, read without big garbage."""
+"""The last minutes of windows in RAM: bounded memory, packed once, read without big garbage."""
 
+import gc
 import struct
 
 # Windows kept with 1 … 6 channels: 10 minutes at 1 s with one and 5 with more, also just after a
@@ -7,6 +8,10 @@ import struct
 _CAPACITY = (660, 480, 360, 360, 364, 364)
 # Small pages find room in a fragmented heap where one block of 48 KiB would not.
 _PAGE_BYTES = 1024
+# While the gateway acks, the ring needs two pages. More are taken only as windows pile up, and
+# only while so much of the heap stays free for connecting and writing to the spool.
+_PAGES_KEPT = 2
+_RESERVE_BYTES = 14_336
 # up and dt in ms, voltage in 10 mV, frequency in mHz above 30 Hz, flags
 _HEAD = "<IHHHB"
 _HEAD_BYTES = 11
@@ -58,7 +63,8 @@ class Ring:
         self._size = _HEAD_BYTES + channels * _CHANNEL_BYTES
         self._per_page = _PAGE_BYTES // self._size
         pages = (self.capacity + self._per_page - 1) // self._per_page
-        self._pages = [bytearray(self._per_page * self._size) for _ in range(pages)]
+        self._pages: list[bytearray | None] = [None] * pages
+        self._spare = [bytearray(self._per_page * self._size) for _ in range(_PAGES_KEPT)]
         self._up_ms = 0  # of the newest window: what the low bits of older ones belong to
         self._mwh_in = [0] * channels
         self._mwh_out = [0] * channels
@@ -66,7 +72,26 @@ class Ring:
     @property
     def full(self) -> bool:
         """Tell whether the oldest window must go before the next comes."""
-        return self.end - self.lo >= self.capacity
+        if self.end - self.lo >= self.capacity:
+            return True
+        number = self.end % self.capacity // self._per_page
+        if self._pages[number] is None:
+            self._pages[number] = self._new_page()
+        return self._pages[number] is None
+
+    def _new_page(self) -> "bytearray | None":
+        """Return a page, None when the heap's reserve would suffer."""
+        if self._spare:
+            return self._spare.pop()
+        free = getattr(gc, "mem_free", None)  # CPython has no bound
+        if free is not None and free() < _RESERVE_BYTES:
+            gc.collect()
+            if free() < _RESERVE_BYTES:
+                return None
+        try:
+            return bytearray(self._per_page * self._size)
+        except MemoryError:
+            return None
 
     def put(  # noqa: PLR0913, PLR0917 - the fields of a window
         self,
@@ -86,6 +111,8 @@ class Ring:
 
         `up_ms` and registers never fall. Values out of the contract's range count as not measured.
         """
+        if self.full:  # takes the page, too
+            raise IndexError(self.end)
         page, at = self._place(self.end)
         dt_ms = min(max(dt_ms, 0), _NONE)
         struct.pack_into(_HEAD, page, at, up_ms & _LOW, dt_ms, _cv(v), _mhz(f), flags & 0xFF)
@@ -105,8 +132,18 @@ class Ring:
         return self.end - 1
 
     def free_to(self, seq: int) -> None:
-        """Let go of every window below `seq`."""
-        self.lo = min(max(self.lo, seq), self.end)
+        """Let go of every window below `seq`, and of pages that hold no other."""
+        before, self.lo = self.lo, min(max(self.lo, seq), self.end)
+        held = (self.end - 1) % self.capacity // self._per_page if self.lo < self.end else -1
+        first = self.lo % self.capacity // self._per_page if self.lo < self.end else -1
+        while before < self.lo:
+            number = before % self.capacity // self._per_page
+            if number not in (held, first):
+                page, self._pages[number] = self._pages[number], None
+                if page is not None and len(self._spare) < _PAGES_KEPT:
+                    self._spare.append(page)
+            slot = before % self.capacity
+            before += min(self._per_page - slot % self._per_page, self.capacity - slot)
 
     def middle_ms(self, seq: int) -> int:
         """Return the `up` of the middle of a window that is held."""
@@ -134,7 +171,10 @@ class Ring:
 
     def _place(self, seq: int) -> "tuple[bytearray, int]":
         slot = seq % self.capacity
-        return self._pages[slot // self._per_page], slot % self._per_page * self._size
+        page = self._pages[slot // self._per_page]
+        if page is None:
+            raise IndexError(seq)
+        return page, slot % self._per_page * self._size
 
 
 def _cv(v: "float | None") -> int:

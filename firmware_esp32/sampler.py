@@ -87,7 +87,8 @@ def capture(ticks: object, reads: object, raw: ptr16, at: ptr32) -> int:
 def centre(codes: ptr16, linear: ptr16, job: ptr32) -> int:
     """Turn one place's raw codes into linear ones around the mid, in converter steps.
 
-    Counts readings at either end of the converter, and notes the lowest and highest raw.
+    `linear` has a knot each 16 codes (linear.py), straight between them. Counts readings at
+    either end of the converter, and notes the lowest and highest raw.
     Returns the codes' sum.
     """
     stride = int(job[_STRIDE])
@@ -105,7 +106,10 @@ def centre(codes: ptr16, linear: ptr16, job: ptr32) -> int:
             high = raw
         if raw <= 0 or raw >= _TOP:
             clipped += 1
-        code = (int(linear[raw]) - mid) >> 4
+        knot = raw >> 4
+        value = int(linear[knot])
+        value += ((int(linear[knot + 1]) - value) * (raw & 15) + 8) >> 4
+        code = (value - mid) >> 4
         if code > REACH:
             code = REACH
         elif code < -REACH:
@@ -240,8 +244,9 @@ class Sampler:
     def __init__(self, board: "Sampled") -> None:
         self.board = board
         self.places = places = board.clamps + 1
-        self._codes = array("H", bytes(2 * FRAMES * places))
-        self._at = array("i", bytes(4 * (FRAMES + _AT)))
+        # From ranges: what bytes of that length are made into is in RAM twice for a moment.
+        self._codes = array("H", range(FRAMES * places))
+        self._at = array("i", range(FRAMES + _AT))
         self._job = array("i", bytes(4 * _JOB))
         self._mids = [MIDDLE_16] * places
         self._settled = False

@@ -2,9 +2,16 @@
 
 import struct
 
-from errors import LinkError
+from clock import NTP
+from errors import KissError, LinkError
+from resolve import resolve
 from ticks import ticks_diff, ticks_ms
 from udp import Question
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from clock import Clock
+    from ports import LinkBoard
 
 PORT = 123
 WITHIN_MS = 3_000
@@ -22,10 +29,6 @@ UNIX_S = 2_208_988_800  # 1970-01-01 in seconds since 1900
 ERA_S = 1 << 32  # era 1 begins in February 2036 (RFC 4330, section 3)
 HALF_ERA_S = 1 << 31
 GO_AWAY = (b"DENY", b"RSTR", b"RATE")
-
-
-class KissError(LinkError):
-    """The server asks to be left alone (kiss-of-death): ask rarely or elsewhere."""
 
 
 async def query(address: str, nonce: bytes, port: int = PORT, within_ms: int = WITHIN_MS) -> int:
@@ -73,3 +76,10 @@ def _unix_ms(raw: bytes, at: int) -> int:
     if seconds < HALF_ERA_S:
         seconds += ERA_S
     return int((seconds - UNIX_S) * 1000 + (fraction * 1000 >> 32))
+
+
+async def set_by_ntp(host: str, clock: "Clock", board: "LinkBoard", port: int = 123) -> None:
+    """Ask once and set the clock; LinkError when there is no good answer."""
+    address = await resolve(host, board.random32)
+    nonce = b"".join([board.random32().to_bytes(4, "big") for _ in range(2)])
+    clock.set(await query(address, nonce, port), NTP)

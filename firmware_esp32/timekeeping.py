@@ -2,17 +2,17 @@
 
 import asyncio
 
-from clock import FIXED, NTP
-from errors import LinkError
+from clock import FIXED
+from errors import KissError, LinkError
 from log import log
-from resolve import resolve
-from sntp import KissError, query
+from ondemand import drop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from clock import Clock
     from ports import LinkBoard
 
+MODULES = ("sntp", "resolve", "mdns", "dnsmsg", "udp")
 EVERY_S = 3_600
 FIRST_RETRY_S = 8
 AFTER_KISS_S = 86_400
@@ -23,7 +23,7 @@ async def keep_time(host: str, clock: "Clock", board: "LinkBoard", port: int = 1
     retry_s = FIRST_RETRY_S
     while clock.source != FIXED:
         try:
-            await set_by_ntp(host, clock, board, port)
+            await _ask(host, clock, board, port)
             retry_s = FIRST_RETRY_S
             pause_s = EVERY_S
         except KissError as error:
@@ -38,8 +38,11 @@ async def keep_time(host: str, clock: "Clock", board: "LinkBoard", port: int = 1
         await asyncio.sleep(pause_s * (0.75 + (board.random32() & 0xFF) / 512))
 
 
-async def set_by_ntp(host: str, clock: "Clock", board: "LinkBoard", port: int = 123) -> None:
-    """Ask once and set the clock; LinkError when there is no good answer."""
-    address = await resolve(host, board.random32)
-    nonce = b"".join([board.random32().to_bytes(4, "big") for _ in range(2)])
-    clock.set(await query(address, nonce, port), NTP)
+async def _ask(host: str, clock: "Clock", board: "LinkBoard", port: int) -> None:
+    from sntp import set_by_ntp  # noqa: PLC0415 - needed once an hour
+
+    try:
+        await set_by_ntp(host, clock, board, port)
+    finally:
+        del set_by_ntp
+        drop(*MODULES)

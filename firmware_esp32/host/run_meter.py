@@ -10,7 +10,6 @@ sys.path[:0] = [place for place in _OURS if place not in sys.path]
 
 import main as loader  # noqa: E402 - the path had to be known first
 import simboard  # noqa: E402
-import simflash  # noqa: E402
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +38,8 @@ def prepare(path: str) -> str:
         sys.path.insert(0, params["code"])
     flash = params.get("flash")
     if flash:
+        import simflash  # noqa: PLC0415 - else its memory is the meter's
+
         params["root"] = FLASH
         simflash.mount(flash["image"], flash["size"], flash.get("cut_after"), FLASH)
     modules: dict[str, Any] = sys.modules

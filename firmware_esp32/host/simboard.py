@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from typing import Any, Never
 
 MOST_FRAMES = 500
-CODES = 4096
+CODES = 4096  # what the supply tells the meaning of
+STEP = 16  # codes from one knot of `linear` to the next, see linear.py
 RESET_STATUS = 3  # whoever started this process starts it again
 LOST_STATUS = 4
 GONE = "the connection is closed"
@@ -64,11 +65,12 @@ class Board:
         self._path = path
         self._networks: dict[str, str] = params["networks"]
         self._clock = SimClock(self._speed)
-        self._ticks = array("I", bytes(4 * MOST_FRAMES))
-        self._codes = [array("H", bytes(2 * MOST_FRAMES)) for _ in range(self.clamps + 1)]
+        # From ranges: what bytes of that length are made into is in RAM twice for a moment.
+        self._ticks = array("I", range(MOST_FRAMES))
+        self._codes = [array("H", range(MOST_FRAMES)) for _ in range(self.clamps + 1)]
         self._frames = 0
         self._request = bytearray(struct.calcsize(REQUEST))
-        self.linear = array("H", bytes(2 * CODES))
+        self.linear = array("H", range(CODES // STEP + 1))
         self._connect(params["supply"])
 
     def _connect(self, supply: "dict[str, Any]") -> None:
@@ -92,7 +94,12 @@ class Board:
         answer = self._stream.readline()
         if answer != b"ok\n":
             raise SupplyError(answer.decode().strip() or "the supply gave no answer")
-        self._fill(self.linear, CODES, 2)
+        piece = array("H", bytes(2 * STEP))
+        for knot in range(CODES // STEP):
+            self._fill(piece, STEP, 2)
+            self.linear[knot] = piece[0]
+        last = piece[STEP - 1]
+        self.linear[CODES // STEP] = min(last + (last - piece[0]) // (STEP - 1), 65535)
 
     def _fill(self, items: "array[int]", count: int, item_bytes: int) -> None:
         """Read items; both interpreters' readinto goes on until all is there."""

@@ -90,6 +90,11 @@ class Keeper:
         self.next_live = backlog
         self.due = self.heard = ticks_ms()
 
+    @property
+    def seq(self) -> int:
+        """Return the newest one's number."""
+        return self.made - 1
+
     def connected(self) -> None:
         """Send again what is uncovered."""
         self.next_old = self.upto + 1

@@ -1,10 +1,10 @@
 """The self-check behind the real sampler and power maths, on simulated boards with faults."""
 
 import itertools
-from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import linear
 import pytest
 import tables
 from check import Check
@@ -25,7 +25,7 @@ class ChainBoard:
     def __init__(self, chain: Chain, source: FaultySource) -> None:
         self.chain, self.source = chain, source
         self.clamps, self.frame_us, self.read_us = chain.clamps, chain.frame_us, chain.read_us
-        self.linear = array("H", chain.linear.tolist())
+        self.linear = linear.knots(chain.linear.tolist())
         self._at_s = 0.0
         self._columns: list[list[int]] = []
 

@@ -188,7 +188,8 @@ print(json.dumps(out))
 def test_viper_and_python_agree_to_the_last_bit(tmp_path: Path) -> None:
     board = FormulaBoard(Wave(1700.0, bias=2070.0), Wave(2300.0, 0.8))
     board.alter = lambda _place, frame, code: code + (frame * 7919) % 13 + 200 * (frame % 170 == 3)
-    board.linear = array("H", [min(code * 15 + 1000, 65535) for code in range(4096)])
+    knots = [min(code * 15 + 1000 + code % 48, 65535) for code in range(0, 4097, 16)]
+    board.linear = array("H", knots)
     board.open(FRAMES)
     _, volts, amps = board.readers()
     codes = [read() for _ in range(FRAMES) for read in (volts, amps)]

@@ -12,10 +12,10 @@ from typing import Any, Final
 import pytest
 import sntp
 from clock import NTP, Clock
-from errors import LinkError
+from errors import KissError, LinkError
 from hypothesis import given
 from hypothesis import strategies as st
-from timekeeping import set_by_ntp
+from sntp import set_by_ntp
 
 from tests.support.firmware import needs_vm, vm
 
@@ -101,7 +101,7 @@ async def test_a_kiss_of_death_is_told_apart(code: bytes) -> None:
     def kiss(request: bytes) -> bytes:
         return bytes((0xE4, 0, 6, 0xEC)) + bytes(8) + code + bytes(8) + request[40:48] + bytes(16)
 
-    with pytest.raises(sntp.KissError):
+    with pytest.raises(KissError):
         await ask(kiss)
 
 

@@ -4,6 +4,8 @@ import math
 from array import array
 from collections.abc import Callable
 
+import linear
+
 TICKS = 1 << 30
 
 
@@ -38,7 +40,7 @@ class FormulaBoard:
         self.clamps = len(waves) - 1
         self.frame_us = 250
         self.read_us = read_us
-        self.linear = array("H", [code * 16 for code in range(4096)])
+        self.linear = linear.straight()
         self.waves = list(waves)
         self.hz = hz
         self.angle = angle
