@@ -1,5 +1,6 @@
 """`wattwarden meters simulate` as a process: readings come, and it takes its meters with it."""
 
+import json
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -9,9 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.api import write_secret
 from tests.support.daemon import Daemon
-from tests.support.exports import export_rows
+from tests.support.exports import BEGINNING, END, parse_csv
 from tests.support.gateway_stub import until
+from tests.support.meter_site import MeterSite, secret_of
 from tests.support.meter_watch import stored_windows
 
 pytestmark = pytest.mark.timeout(90)
@@ -37,35 +40,42 @@ def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 def stored(daemon: Daemon, meter: str) -> int:
     """Return how many windows of a meter are stored, each once; 0 while it is unknown."""
-    done = daemon.cli("meters", "list")
-    assert done.returncode == 0, done.stderr
-    if meter not in done.stdout:
+    span = ("--start", BEGINNING, "--end", END)
+    done = daemon.cli("export", "--meter", meter, "--channel", "grid", *span, "--format", "csv")
+    if done.returncode != 0:
+        assert meter in done.stderr, done.stderr
         return 0
-    return sum(stored_windows(export_rows(daemon, meter)).values())
+    return sum(stored_windows(parse_csv(done.stdout)).values())
 
 
-def test_meters_come_with_their_readings_and_go_at_the_end(daemon: Daemon, tmp_path: Path) -> None:
-    options = ["--count", "3", "--directory", str(tmp_path / "m"), "--prefix", "flat"]
-    with simulating(daemon, *options, "--seconds", "14") as process:
-        until(lambda: len(children(process)) == 3, within_s=30)
-        meters = children(process)
-        said, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
-    assert said.startswith("3 meters run in ")
-    assert "flat-1 to flat-3" in said
-    assert said.rstrip().endswith("all meters have ended")
-    assert "Traceback" not in errors
-    assert not any(meter.is_running() for meter in meters)
-    counts = [stored(daemon, f"flat-{number}") for number in (1, 2, 3)]
-    assert all(count > 2 for count in counts), counts
-    # The directory keeps what they are: the next time they go on, as meters do after a boot.
-    with simulating(daemon, *options) as process:
-        until(lambda: stored(daemon, "flat-1") > counts[0], within_s=40)
-        meters = children(process)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == 0
-    psutil.wait_procs(meters, timeout=5)
-    assert not any(meter.is_running() for meter in meters)
+def test_meters_come_with_their_readings_and_go_at_the_end(short_path: Path) -> None:
+    names = ["flat-1", "flat-2", "flat-3"]
+    with MeterSite(short_path, names) as site:
+        passwords = {name: secret_of(name) for name in names}
+        secrets = write_secret(short_path / "meters.json", json.dumps(passwords))
+        options = ["--count", "3", "--prefix", "flat", "--passwords", str(secrets)]
+        options += ["--directory", str(short_path / "m")]
+        with simulating(site.daemon, *options, "--seconds", "14") as process:
+            until(lambda: len(children(process)) == 3, within_s=30)
+            meters = children(process)
+            said, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+        assert said.startswith("3 meters run in ")
+        assert "flat-1 to flat-3" in said
+        assert said.rstrip().endswith("all meters have ended")
+        assert "Traceback" not in errors
+        assert not any(meter.is_running() for meter in meters)
+        counts = [stored(site.daemon, name) for name in names]
+        assert all(count > 2 for count in counts), counts
+        # The directory keeps what they are: the next time they go on, as meters do after a boot.
+        with simulating(site.daemon, *options) as process:
+            until(lambda: stored(site.daemon, "flat-1") > counts[0], within_s=40)
+            meters = children(process)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=20) == 0
+        psutil.wait_procs(meters, timeout=5)
+        assert not any(meter.is_running() for meter in meters)
+        assert sorted(site.watcher.bootns["flat-1"].values()) == [1, 2]
 
 
 def test_meters_do_not_outlive_a_killed_command(daemon: Daemon) -> None:
