@@ -4,6 +4,11 @@ import asyncio
 import gc
 import time
 
+# An object holds the whole module of its class. These classes' objects outlive the code that
+# makes them (model, tables, config), so they are loaded with what stays.
+import curves  # noqa: F401
+import gauss  # noqa: F401
+import settings  # noqa: F401
 from bootcount import next_boot
 from check import Check
 from clock import FIXED, Clock
@@ -48,10 +53,10 @@ class Meter:
     ConfigError when config.json is missing or wrong.
     """
 
-    def __init__(self, board: "Board", settings: "Settings") -> None:
+    def __init__(self, board: "Board", config: "Settings") -> None:
         self.board = board
-        self.config = settings
-        channels = settings.channels
+        self.config = config
+        channels = config.channels
         self.clock = Clock(board)
         start_ms = getattr(board, "start_unix_ms", None)  # a simulated board may be told
         if start_ms is not None:
@@ -68,7 +73,7 @@ class Meter:
             "desired": self.depot.desired,
             "chunk": self.depot.chunk,
         }
-        self.link = Link(settings, board, self.keeper, self.clock, handlers, self._about)
+        self.link = Link(config, board, self.keeper, self.clock, handlers, self._about)
         self.check = Check(channels, self._model(None), self.link.send_event, self.clock)
         self._apply: dict[str, Apply] = {
             "calibration": self._use_calibration,
@@ -265,9 +270,9 @@ def main(root: str) -> None:
     from board import Board  # noqa: PLC0415 - the one of this machine
 
     try:
-        settings = settings_of(root)
+        config = settings_of(root)
     except ConfigError as error:
         log(f"app: {error}")
         time.sleep(UNPROVISIONED_S)  # leaves the installer's tools a quiet prompt to interrupt
         return
-    asyncio.run(Meter(Board(len(settings.channels)), settings).run())
+    asyncio.run(Meter(Board(len(config.channels)), config).run())

@@ -2,8 +2,9 @@
 
 What judges a bundle, does a command or finds the gateway takes as much RAM as measuring does,
 and is needed for seconds in a month. It is imported inside the function that needs it; when
-that is done, `drop` lets its memory go. Objects of its classes must be let go too, or they
-hold it. What is resident must import none of it, not even for an exception's class.
+that is done, `drop` lets its memory go. Objects of its classes must be let go too: through its
+functions' globals each of them holds the whole module. What is resident must import none of
+it, not even for an exception's class.
 """
 
 import gc
