@@ -37,7 +37,7 @@ def look_at_everything(daemon: FaultyDaemon, feeder: Feeder) -> None:
 @pytest.mark.parametrize("when", [pytest.param("at rest", marks=pytest.mark.soak), "while running"])
 def test_three_zeroed_pages(own_broker: Mosquitto, make_faulty: MakeFaulty, when: str) -> None:
     daemon = make_faulty()
-    daemon.start()
+    daemon.start(within_s=60)
     path = daemon.database
     meter = MeterClient("kitchen", own_broker.port, boot=7, resend_after_s=3)
     with meter, Feeder(meter, RATE, group=20) as feeder:
@@ -54,7 +54,7 @@ def test_three_zeroed_pages(own_broker: Mosquitto, make_faulty: MakeFaulty, when
             look_at_everything(daemon, feeder)
         assert daemon.wait_exit(within_s=60) == 1
         assert "Traceback" not in daemon.log()
-        daemon.start()
+        daemon.start(within_s=60)
         wait_alert(daemon)
         if when == "while running":
             covered = meter.covered()

@@ -63,7 +63,7 @@ def test_errors_of_the_disk(
     own_broker: Mosquitto, make_faulty: MakeFaulty, faults: tuple[str, ...]
 ) -> None:
     daemon = make_faulty()
-    daemon.start()
+    daemon.start(within_s=60)
     with new_meter(own_broker) as meter, Feeder(meter, RATE) as feeder:
         meter.wait_ack(3)
         with injected(daemon, *faults, paths=(Path(f"{daemon.database}-wal"), daemon.database)):
@@ -83,7 +83,7 @@ def test_errors_of_the_disk(
 @pytest.mark.soak
 def test_a_card_that_takes_200_ms(own_broker: Mosquitto, make_faulty: MakeFaulty) -> None:
     daemon = make_faulty()
-    daemon.start()
+    daemon.start(within_s=60)
     with new_meter(own_broker) as meter, Feeder(meter, RATE) as feeder:
         meter.wait_ack(3)
         with injected(daemon, "fdatasync:delay_exit=200000", "fsync:delay_exit=200000"):
@@ -102,7 +102,7 @@ def test_a_card_that_takes_200_ms(own_broker: Mosquitto, make_faulty: MakeFaulty
 def test_a_full_disk(own_broker: Mosquitto, make_faulty: MakeFaulty, short_path: Path) -> None:
     with TinyDisk(short_path / "tiny", 12_000_000) as disk:
         daemon = make_faulty(disk.root)
-        daemon.start()
+        daemon.start(within_s=60)
         with new_meter(own_broker) as meter, Feeder(meter, RATE) as feeder:
             meter.wait_ack(3)
             ballast = disk.fill()
@@ -127,11 +127,11 @@ def test_a_start_on_a_full_disk_is_tried_again(make_faulty: MakeFaulty, short_pa
         ballast = disk.fill()
         daemon.launch()
         # 2 would mean wrong settings, and systemd would give up.
-        assert daemon.wait_exit(within_s=20) == 1
+        assert daemon.wait_exit(within_s=60) == 1
         assert "No space left" in daemon.log() or "disk is full" in daemon.log()
         assert "Traceback" not in daemon.log()
         ballast.unlink()
-        daemon.start()
+        daemon.start(within_s=60)
         daemon.__exit__()
 
 
@@ -141,7 +141,7 @@ def test_a_disk_that_turns_read_only(
 ) -> None:
     """As the kernel does at an error of the file system; it takes an unmount to end it."""
     daemon = make_faulty(loop_disk.root)
-    daemon.start()
+    daemon.start(within_s=60)
     with new_meter(own_broker) as meter, Feeder(meter, RATE) as feeder:
         meter.wait_ack(3)
         loop_disk.turn_read_only()
@@ -157,7 +157,7 @@ def test_a_disk_that_turns_read_only(
         daemon.terminate(within_s=10)
         loop_disk.unmount()
         loop_disk.mount()
-        daemon.start()
+        daemon.start(within_s=60)
         assert wait_healed(meter) < HEALED_S
         feeder.stop()
         meter.wait_covered(within_s=60)
