@@ -128,6 +128,8 @@ def assert_energy_kept(lives: Lives, rows: list[Row]) -> list[float]:
     """
     bootns = lives.site.watcher.bootns[METER]
     power_w = sum(row["p"] * row["dt"] for row in rows) / sum(row["dt"] for row in rows)
+    # A process that gets no CPU for a moment makes a longer window of it, at this speed.
+    longest_s = max(row["dt"] / row["n"] for row in rows) / 1000
     begun_s: dict[int, float] = {}
     for row in sorted(rows, key=lambda row: (bootns[row["boot"]], row["seq"])):
         at_s = row["wh_in"] * 3600 / power_w
@@ -141,7 +143,7 @@ def assert_energy_kept(lives: Lives, rows: list[Row]) -> list[float]:
         cost_s = sum(lives.sampled_s[bootn] for bootn in between) - gained_s
         cuts = sum(lives.cuts[bootn] for bootn in between)
         # Uncalibrated, a window's length and the sampled time differ by parts in a thousand.
-        slack_s = cuts * SLACK_S + 0.01 * gained_s
+        slack_s = cuts * (SLACK_S + longest_s) + 0.01 * gained_s
         assert -slack_s <= cost_s <= cuts * MINUTE_S + slack_s, (before, after, cost_s)
         lost_s.append(cost_s)
     return lost_s
@@ -160,12 +162,12 @@ def cut_power(short_path: Path, kinds: list[str], seed: int) -> None:
             live(lives, rng, kind)
         lives.start()
         site.watcher.measured(METER, more=3)
-        site.watcher.drained(METER, within_s=120, most=30)
+        site.watcher.drained(METER, within_s=120, most=200)
         rows = export_rows(site.daemon, METER)
         assert_spool_intact(lives, rows)
         lost_s = assert_energy_kept(lives, rows)
         spooled = sum(row["n"] for row in rows if "spool" in row["flags"])
-        print(f"windows {len(rows)}, of the spool {spooled}, lost s {sorted(lost_s)}")  # noqa: T201
+        print(f"{len(rows)} rows, windows of the spool {spooled}, lost s {sorted(lost_s)}")  # noqa: T201
         assert spooled > 0
         assert site.fleet.meters[METER].crashes == []
         bootns = site.watcher.bootns[METER]

@@ -44,7 +44,7 @@ def test_four_meters_through_kills_and_a_cut(short_path: Path) -> None:
         assert not cut.is_alive()
         site.broker.kill_and_restart(down_s=1.0)
         counted = assert_each_window_once(site)
-        assert all(15 < windows < 100 for windows in counted.values()), counted
+        assert all(15 < windows < 300 for windows in counted.values()), counted
         assert len(site.watcher.bootns["garage"]) == 2
         assert alerts(site) == []
         assert [meter.crashes for meter in site.fleet.meters.values()] == [[]] * 4
