@@ -42,6 +42,10 @@ class SilenceWatch:
         """Note a sign of life."""
         self._heard[meter] = mono_s
 
+    def excuse(self, seconds: float) -> None:
+        """Leave out of account a time in which the gateway itself stood still."""
+        self._heard = {meter: at_s + seconds for meter, at_s in self._heard.items()}
+
     def forget(self, meter: str) -> None:
         """Expect this meter no more; its silence clears at the next check."""
         self._heard.pop(meter, None)

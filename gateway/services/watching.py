@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+import structlog
+
 from gateway.domain.alerts import AlertKind, Evidence, Finding
 from gateway.domain.errors import StorageError, TransientError
 from gateway.services.deriving import Deriver
@@ -10,10 +12,12 @@ from gateway.services.ledger import Ledger
 from gateway.services.placer import Now
 from gateway.services.watch import SilenceWatch, clock_finding, security_finding
 
+log = structlog.get_logger()
 LOOK_S = 2.0
 CLOCK_PATIENCE_S = 600.0  # NTP needs a while after a start
 NAMES_SHOWN = 10
 MAX_REFUSED = 1000
+STOOD_STILL_S = 5.0  # between two looks: the process was stopped, or the machine slept
 MOST_PENDING = 1000
 
 
@@ -56,7 +60,16 @@ class Watching:
                 msg = f"an alert could not be stored: {error}"
                 raise TransientError(msg) from error
             self._pending = []
-            await asyncio.sleep(LOOK_S)
+            await self._sleep()
+
+    async def _sleep(self) -> None:
+        """Wait for the next look; a process that was stopped meanwhile has heard nobody."""
+        before_s = self._now.mono_s()
+        await asyncio.sleep(LOOK_S)
+        stood_s = self._now.mono_s() - before_s - LOOK_S
+        if stood_s > STOOD_STILL_S:  # what the meters sent is still to be read
+            log.warning("stood_still", seconds=round(stood_s, 1))
+            self._silence.excuse(stood_s)
 
     def look(self) -> list[Finding]:
         """Return what has changed since the last look."""

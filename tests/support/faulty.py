@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -19,13 +20,14 @@ WAIT_S = 10.0
 
 
 class FaultyDaemon(Daemon):
-    """A daemon started behind `prefix` (such as faketime) and with more environment."""
+    """A daemon with more environment, or with a program around it."""
 
     def __init__(
         self, directory: Path, *, mqtt_port: int, settings: Sections | None = None
     ) -> None:
         super().__init__(directory, mqtt_port=mqtt_port, settings=settings)
         self.extra: dict[str, str] = {}
+        self.program: list[str] = []  # for the interpreter, in place of the product's command
         # Not on the faulty disk.
         self.log_path = directory.with_name(directory.name + ".log")
         text = self.config.read_text()
@@ -37,14 +39,17 @@ class FaultyDaemon(Daemon):
         """Start the process without waiting for it to be ready."""
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [*command(), "run", "--config", str(self.config)],
+                [*self._command(), "run", "--config", str(self.config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                cwd="/",
+                cwd=Path(__file__).parents[2],
                 env={**clean_environment(self.directory), **self.extra},
             )
         self.starts += 1
+
+    def _command(self) -> list[str]:
+        return [sys.executable, *self.program] if self.program else command()
 
     def wait_log(self, text: str, *, within_s: float = WAIT_S) -> None:
         """Block until the log holds a text."""

@@ -122,3 +122,11 @@ def test_findings_about_the_gateway() -> None:
     assert len(str(broken.evidence["error"])) == 500
     refused = security_finding(NOW_MS, active=True, detail="unknown meter x")
     assert refused.key[2] is AlertKind.SECURITY
+
+
+def test_a_time_in_which_the_gateway_stood_still_is_no_silence() -> None:
+    watch = SilenceWatch(0.0, ["a", "b"])
+    watch.heard("b", 100.0)
+    watch.excuse(300.0)
+    assert watch.check(415.0, NOW_MS) == []
+    assert told(watch.check(421.0, NOW_MS))[0][1] is True
