@@ -15,6 +15,8 @@ BOOT = 3_405_691_582
 METERS = 50
 WINDOW_MS = 1000
 WH_OUT = 5012.38
+PAYLOAD_BYTES = 191  # of the readings that the peers' figures in docs/performance.md are for
+Key = tuple[str, int]  # meter, seq
 
 
 class Ack(msgspec.Struct):
@@ -30,7 +32,7 @@ def meter_name(index: int) -> str:
 
 
 def payload(seq: int, start_ms: int, wh_in: float, window_ms: int = WINDOW_MS) -> bytes:
-    """Encode one single-channel reading: 12 fields, about 175 bytes."""
+    """Encode one single-channel reading: 12 fields, padded to `PAYLOAD_BYTES`."""
     watts = round(1871.2 + (seq * 37 % 5000) / 100, 2)
     reactive = -120.47
     volts = 230.41
@@ -39,7 +41,12 @@ def payload(seq: int, start_ms: int, wh_in: float, window_ms: int = WINDOW_MS) -
     up = (seq + 1) * window_ms
     head = {"boot": BOOT, "seq": seq, "up": up, "t": start_ms + up, "dt": window_ms}
     body = {**head, "v": volts, "f": 49.98, "ch": {"grid": channel}}
-    return json.dumps(body, separators=(",", ":")).encode()
+    return json.dumps(body, separators=(",", ":")).encode().ljust(PAYLOAD_BYTES)
+
+
+def key_of(topic: str, body: bytes) -> Key:
+    """Return which reading a message holds."""
+    return topic.split("/", 3)[2], int(json.loads(body)["seq"])
 
 
 def messages(start_ms: int, window_ms: int = WINDOW_MS) -> Iterator[tuple[str, int, bytes]]:
