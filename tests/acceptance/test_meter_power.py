@@ -100,8 +100,9 @@ def live(lives: Lives, rng: random.Random, kind: str) -> None:
     if kind == "offline":
         time.sleep(ACK_WAIT_S)
     elif kind == "cut off":
+        lives.site.watcher.measured(METER)
         proxy.mode = Mode.RESET
-        time.sleep(rng.uniform(1.5, 3.0))
+        time.sleep(rng.uniform(2.2, 3.2))  # what waits for over a minute is saved
     lives.cut()
     proxy.mode = Mode.PASS
 
