@@ -57,6 +57,7 @@ class MeterJudge:
         self._state = JudgeState()
         self._moment = Moment()
         self._channels: dict[str, ChannelRules] = {}
+        self._failed: list[tuple[str, Exception]] = []
         self._build()
 
     def judge(self, reading: Stored) -> list[Finding]:
@@ -81,6 +82,13 @@ class MeterJudge:
         self._judge_supply(moment, found)
         self._judge_channels(moment, found)
         return found
+
+    def take_failures(self) -> list[tuple[str, Exception]]:
+        """Return the channels whose model failed in the last reading, and of what; once."""
+        if not self._failed:
+            return []
+        failed, self._failed = self._failed, []
+        return failed
 
     def historic(self, reading: Stored) -> bool:
         """Return whether an alert from this reading is for the history only."""
@@ -171,6 +179,10 @@ class MeterJudge:
                 rules = self._add_channel(name)
                 self._recount(metered)
             rules.step(channel, generated_w, moment, found)
+            if rules.failure is not None:
+                self._failed.append((name, rules.failure))
+                self.models.pop(name, None)
+                rules.failure = None
         if self._consumption is not None:
             total = _total(reading.ch, self._metered)
             news = None if total is None else self._consumption.step(total, moment)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
@@ -19,7 +20,9 @@ from gateway.pipeline.rollups import Calendar, Contribution
 from gateway.services.alert_desk import AlertDesk, open_of
 from gateway.services.effects import Effects, ModelRow, Position, Rebuild, RollupPart, VerdictRow
 from gateway.services.fitting import History, fit_channel
+from gateway.services.hang_guard import HangGuard
 from gateway.services.tracks import SNAPSHOT_ROWS, Track
+from gateway.services.watch import detector_failed_finding, detector_works_finding
 from gateway.settings import DetectSettings
 from tinymodels.detect.gaussian import GaussianModel
 
@@ -27,6 +30,7 @@ log = structlog.get_logger()
 CHUNK_ROWS = 1000
 TURN_ROWS = 25  # rows between which the event loop gets its turn
 IDLE_LOOK_S = 5.0
+LONGEST_FIT_S = 120.0
 # A commit of the judging costs the card as much as one of the intake; alerts can wait so long.
 GATHER_S = 0.25
 GAUSSIAN = "gaussian"
@@ -94,6 +98,7 @@ class Deriver:
         self.loaded = asyncio.Event()
         self._placed = False
         self._stale = False  # a commit failed: memory is ahead of the disk
+        self._guard = HangGuard()
 
     def notify(self) -> None:
         """Tell that readings were committed."""
@@ -101,6 +106,7 @@ class Deriver:
 
     async def run(self) -> None:
         """Judge until cancelled; raise TransientError when the disk fails, to start again."""
+        self._guard.arm()
         try:
             async with self._lock:
                 await self.load()
@@ -111,6 +117,8 @@ class Deriver:
         except StorageError as error:
             msg = f"judging could not be stored and will be repeated: {error}"
             raise TransientError(msg) from error
+        finally:
+            self._guard.disarm()
 
     async def drain(self) -> None:
         """Judge what is committed and store the positions, for an ordered shutdown."""
@@ -136,7 +144,8 @@ class Deriver:
         self.tracks.clear()
         for record in await self._store.load_meters():
             self._enter(record, open_of(unresolved, record.info.id))
-        self.row = await self._store.looked_at()
+        repeat = [track.unjudged_from - 1 for track in self.tracks.values() if track.repeats]
+        self.row = min([await self._store.looked_at(), *repeat])
         self._stale = False
         self.loaded.set()
 
@@ -145,12 +154,23 @@ class Deriver:
         track = Track(record.no, record.info, judge, Calendar(self._zone))
         if record.state is not None:
             track.restore(record.row, record.at_ms, record.state)
-        for channel, body in record.models.items():
-            judge.set_model(channel, GaussianModel.from_bytes(body))
+        track.guard = self._guard
+        self._set_models(track, record)
         judge.adopt(list(alerts))
         self.tracks[record.no] = track
         self._channel_nos[record.no] = dict(record.channel_nos)
         return track
+
+    def _set_models(self, track: Track, record: MeterRecord) -> None:
+        for channel, body in record.models.items():
+            try:
+                model = GaussianModel.from_bytes(body)
+            except Exception as error:  # noqa: BLE001 - a model is data; the next fit mends it
+                log.warning(
+                    "model_unusable", meter=track.info.id, channel=channel, error=str(error)
+                )
+            else:
+                track.judge.set_model(channel, model)
 
     async def step(self) -> int:
         """Judge the next chunk of committed readings; return how many rows were looked at."""
@@ -170,13 +190,16 @@ class Deriver:
                 self.row = row.reading.row
                 if count % TURN_ROWS == 0:
                     await asyncio.sleep(0)
+            self._finish_repeating(effects, touched)
             await self._rebuild(effects, touched)
             await self._commit(effects, touched)
         return len(rows)
 
     def _is_due(self, track: Track, row: Next) -> bool:
-        if row.reading.row <= track.row or track.held_from is not None:
+        if track.held_from is not None:
             return False
+        if row.reading.row <= track.row:
+            return track.repeats and row.reading.row >= track.unjudged_from
         if not row.placed:
             track.held_from = row.reading.row
             return False
@@ -206,7 +229,10 @@ class Deriver:
         self, track: Track, reading: Stored, effects: Effects, touched: set[int]
     ) -> None:
         contributions: list[Contribution] = []
-        findings = track.take(reading, contributions)
+        if reading.row <= track.row:
+            findings = track.repeat(reading)
+        else:
+            findings = track.take(reading, contributions)
         if track.at_ms == reading.at_ms:
             self.latest[track.info.id] = reading  # the newest by its own time
         if contributions:
@@ -215,12 +241,21 @@ class Deriver:
             if wanted := track.judge.wants_fit():
                 await self._fit(track, wanted, reading.at_ms, effects)
         if findings:
-            historic = track.is_historic(reading)
-            for finding in findings:
-                change = self.desk.report(finding, now_ms=reading.at_ms, historic=historic)
-                if change is not None:
-                    effects.changes.append(change)
+            self._report(findings, effects, historic=track.is_historic(reading))
             touched.add(track.no)
+
+    def _report(self, findings: list[Finding], effects: Effects, *, historic: bool) -> None:
+        for finding in findings:
+            change = self.desk.report(finding, now_ms=finding.at_ms, historic=historic)
+            if change is not None:
+                effects.changes.append(change)
+
+    def _finish_repeating(self, effects: Effects, touched: set[int]) -> None:
+        """End repetitions whose last row has been passed; it may exist no more."""
+        for track in self.tracks.values():
+            if track.repeats and self.row >= track.row:
+                self._report(track.finish_repeating(track.at_ms), effects, historic=False)
+                touched.add(track.no)
 
     async def _add_parts(
         self, track: Track, contributions: list[Contribution], effects: Effects
@@ -256,22 +291,34 @@ class Deriver:
                 if part.channel == channel and part.resolution == "15m"
             )  # fmt: skip
             started_s = time.monotonic()
-            budget = self._settings.false_alarms_per_month / self._sharing(track)
-            model = await asyncio.to_thread(
-                fit_channel,
-                history,
-                self._zone,
-                budget,
-                voltage=track.judge.watches_voltage(channel),
-            )
+            try:
+                model = await self._fit_one(track, channel, history)
+            except Exception as error:  # a model's defect must not stop judging
+                told = f"{type(error).__name__}: {error}"
+                log.exception("fit_failed", meter=track.info.id, channel=channel)
+                failed = detector_failed_finding(
+                    track.info.id, "pattern (fit)", told, at_ms, channel=channel
+                )
+                self._report([failed], effects, historic=False)
+                continue
             if model is None:
                 continue
             track.judge.set_model(channel, model)
             effects.models.append(ModelRow(track.no, channel, GAUSSIAN, at_ms, model.to_bytes()))
+            works = detector_works_finding(track.info.id, at_ms, channel=channel)
+            self._report([works], effects, historic=False)
             log.info(
                 "model_fitted", meter=track.info.id, channel=channel, quarters=model.quarters,
                 seconds=round(time.monotonic() - started_s, 2),
             )  # fmt: skip
+
+    async def _fit_one(self, track: Track, channel: str, history: History) -> GaussianModel | None:
+        """Fit in a thread. TimeoutError where it takes for ever; the thread is then given up."""
+        budget = self._settings.false_alarms_per_month / self._sharing(track)
+        voltage = track.judge.watches_voltage(channel)
+        fit = partial(fit_channel, history, self._zone, budget, voltage=voltage)
+        async with asyncio.timeout(LONGEST_FIT_S):
+            return await asyncio.to_thread(fit)
 
     def _sharing(self, track: Track) -> int:
         """Return how many channels share the house's budget of false alarms."""

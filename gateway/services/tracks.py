@@ -1,13 +1,17 @@
 """One meter on its way through rollups and judging, with the state that a snapshot keeps."""
 
 import msgspec
+import structlog
 
 from gateway.domain.alerts import Finding
 from gateway.domain.meters import MeterInfo
 from gateway.domain.readings import Mark, Stored
 from gateway.pipeline.judge import HISTORIC_MS, MeterJudge
 from gateway.pipeline.rollups import Calendar, ChannelRoll, Contribution, MeterRoll
-from gateway.services.watch import detector_failed_finding
+from gateway.services.hang_guard import DetectorHungError, HangGuard
+from gateway.services.watch import detector_failed_finding, detector_works_finding
+
+log = structlog.get_logger()
 
 # Windows of one boot may end a little out of order when the meter's clock is slewed.
 LATE_MS = 2000
@@ -20,6 +24,7 @@ class Snapshot(msgspec.Struct, array_like=True):
     channels: dict[str, ChannelRoll]
     judge: bytes
     judge_failed: bool = False
+    unjudged_from: int = 0
 
 
 class Track:
@@ -39,23 +44,29 @@ class Track:
         self.rows_since_snapshot = 0
         self.snapshot_row = 0
         self.judge_failed = False
+        self.unjudged_from = 0  # the row at which the judge failed; after a start it is repeated
+        self.guard = HangGuard()
         self.held_from: int | None = None  # first row that waits to be placed in time
 
     def restore(self, row: int, at_ms: int, state: bytes) -> None:
-        """Go on from a stored position."""
-        snapshot = msgspec.msgpack.decode(state, type=Snapshot)
+        """Go on from a stored position; a judge that failed gets another chance from there."""
         self.row = self.snapshot_row = row
         self.at_ms = at_ms
+        try:
+            snapshot = msgspec.msgpack.decode(state, type=Snapshot)
+        except msgspec.MsgspecError as error:  # of another version: begin afresh, lose no row
+            log.warning("state_dropped", meter=self.info.id, error=str(error))
+            return
         self.roll = MeterRoll(self.calendar, snapshot.channels)
         self.judge.load(snapshot.judge)
-        self.judge_failed = snapshot.judge_failed
+        self.unjudged_from = snapshot.unjudged_from
 
     def snapshot(self) -> bytes:
         """Return the state as it is after `row`."""
         self.rows_since_snapshot = 0
         self.snapshot_row = self.row
         return msgspec.msgpack.encode(
-            Snapshot(self.roll.channels, self.judge.dump(), self.judge_failed)
+            Snapshot(self.roll.channels, self.judge.dump(), self.judge_failed, self.unjudged_from)
         )
 
     def take(self, reading: Stored, out: list[Contribution]) -> list[Finding]:
@@ -70,13 +81,50 @@ class Track:
         self.roll.add(reading, out, late=late)
         if self.judge_failed:
             return []
+        return [*self.finish_repeating(reading.at_ms), *self._judge(reading)]
+
+    @property
+    def repeats(self) -> bool:
+        """Tell whether readings are judged that were rolled up while the judge was off."""
+        return self.unjudged_from > 0 and not self.judge_failed
+
+    def repeat(self, reading: Stored) -> list[Finding]:
+        """Judge a reading, and only that, which came while the judge was off."""
+        self.unjudged_from = reading.row + 1
+        self.rows_since_snapshot += 1
+        return self._judge(reading)
+
+    def finish_repeating(self, at_ms: int) -> list[Finding]:
+        """Note that nothing is left unjudged; return what clears the alert."""
+        if not self.repeats:
+            return []
+        self.unjudged_from = 0
+        self.rows_since_snapshot += 1
+        return [detector_works_finding(self.info.id, at_ms)]
+
+    def _judge(self, reading: Stored) -> list[Finding]:
+        self.guard.begin()
         try:
-            return self.judge.judge(reading)
-        except Exception as error:  # noqa: BLE001 - a detector's defect must not stop intake
+            found = self.judge.judge(reading)
+        except (Exception, DetectorHungError) as error:  # must not stop the rest
+            self.guard.end()
             self.judge_failed = True
+            self.unjudged_from = reading.row
             told = f"{type(error).__name__}: {error}"
+            log.exception("detector_failed", meter=self.info.id, row=reading.row)
             return [detector_failed_finding(self.info.id, "rules", told, reading.at_ms)]
+        self.guard.end()
+        for channel, failure in self.judge.take_failures():
+            told = f"{type(failure).__name__}: {failure}"
+            log.warning("model_failed", meter=self.info.id, channel=channel, error=told)
+            found.append(
+                detector_failed_finding(
+                    self.info.id, "pattern", told, reading.at_ms, channel=channel
+                )
+            )
+        return found
 
     def is_historic(self, reading: Stored) -> bool:
         """Tell whether what this reading shows is no news."""
-        return self.info.recorded or reading.received_ms - reading.at_ms > HISTORIC_MS
+        late_ms = max(reading.received_ms, self.at_ms) - reading.at_ms  # repeated: long ago
+        return self.info.recorded or late_ms > HISTORIC_MS

@@ -213,16 +213,29 @@ def storage_finding(
     )
 
 
-def detector_failed_finding(meter: str, detector: str, error: str, now_ms: int) -> Finding:
+def detector_failed_finding(
+    meter: str, detector: str, error: str, now_ms: int, *, channel: str = ""
+) -> Finding:
     """Return the finding of a detector that raised and was switched off (contract, rule J)."""
     return Finding(
-        (meter, "", AlertKind.DETECTOR_FAILED),
+        (meter, channel, AlertKind.DETECTOR_FAILED),
         active=True,
         at_ms=now_ms,
         title="Detector switched off",
         detail=f"The detector {detector} failed and is off until the next start: {error:.200}",
         evidence={"detector": detector, "error": error[:500]},
         fresh=True,
+    )
+
+
+def detector_works_finding(meter: str, now_ms: int, *, channel: str = "") -> Finding:
+    """Return the clearing of a detector's failure."""
+    return Finding(
+        (meter, channel, AlertKind.DETECTOR_FAILED),
+        active=False,
+        at_ms=now_ms,
+        title="Detector works again",
+        detail="The detector works again, and what it missed has been judged.",
     )
 
 

@@ -17,7 +17,7 @@ from tests.support.mosquitto import Mosquitto
 
 SEED = 20_261_122
 RATE = 500.0
-STARTED_S = 30.0
+STARTED_S = 90.0
 LEAN = {"web": {"enabled": False}}  # starts in half the time
 
 

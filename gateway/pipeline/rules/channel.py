@@ -64,6 +64,7 @@ class ChannelRules:
         self.frozen = FrozenRule(meter, info)
         self.pattern = PatternRule(meter, info)
         self.voltage = VoltageRule(meter, info.name, place(info), nominal_v)
+        self.failure: Exception | None = None  # of the model, which is off since
         self.state = ChannelState()
         self.use(self.state)
 
@@ -103,9 +104,20 @@ class ChannelRules:
             news = self.direction.step(channel.p, generated_w, moment)
             if news is not None:
                 found.append(news)
-        news = self.pattern.step(channel, voltage_v, moment)
-        if news is not None:
-            found.append(news)
+        self._judge_pattern(channel, voltage_v, moment, found)
+
+    def _judge_pattern(
+        self, channel: Channel, voltage_v: float | None, moment: Moment, found: list[Finding]
+    ) -> None:
+        """Have the model judge; one that fails is off until the next fit, and no rule with it."""
+        try:
+            news = self.pattern.step(channel, voltage_v, moment)
+        except Exception as error:  # noqa: BLE001 - a model is data, and any of it may be wrong
+            self.pattern.model = None
+            self.failure = error
+        else:
+            if news is not None:
+                found.append(news)
 
     def _judge_voltage(self, voltage_v: float, moment: Moment, found: list[Finding]) -> None:
         """Judge the channel's own voltage input."""

@@ -155,6 +155,9 @@ class PatternRule(Rule):
         if self.model is None:
             return self.tell(state.edge, CLEAR, at_ms) if state.edge.severity else None
         score = self.model.score(row.start_ms, features)
+        if not math.isfinite(score):  # it compares as usual with everything: blind, and silent
+            msg = f"the model's score is {score}"
+            raise ArithmeticError(msg)
         oldest_ms = row.start_ms - PERSIST_N * QUARTER_MS
         state.scores = [item for item in state.scores if item[0] > oldest_ms]
         state.scores.append((row.start_ms, score))
