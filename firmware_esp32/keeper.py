@@ -6,12 +6,13 @@ itself; once the ring needs its room, its whole record leaves the ring and is se
 records never overlap each other, and cover wholly what was sent of their windows before.
 """
 
+import os
+
 from drops import Drops
 from errors import FlashError
-from minutes import Averager, last_of_minute
+from ondemand import drop, make_room
 from ring import Ring
 from sender import Sender
-from spool import Spool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from registers import Registers
+    from shelf import Shelf
 
     class Window(Protocol):
         """What `power.PowerMeter.window` returns, as far as it is kept."""
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
 
 SPOOL_BYTES = 1 << 20
 _UNACKED_MS = 60000
+# What the ring leaves of the heap: to connect and to write a record; and, while the spool is not
+# loaded, also what that takes (in the VM; half of it on an ESP32).
+RESERVE_BYTES = 10_240
+SHELF_BYTES = 24_576
 # The gateway refuses a seq more than 10**6 beyond the highest it has of a boot.
 _REBOOT_BEHIND = 900000
 
@@ -62,16 +68,44 @@ class Keeper:
         self.bootn = bootn
         self.failed_writes = 0
         self._ring = Ring(len(channels))
-        self._spool = Spool(root, channels, boot, bootn, spool_bytes, feed)
-        self._sender = Sender(self._ring, self._spool, boot, channels)
-        self._averager = Averager(self._ring)
+        self._sender = Sender(self._ring, boot, channels)
+        self._shelf: Shelf | None = None
+        self._ring.reserve_bytes = RESERVE_BYTES + SHELF_BYTES
+        self._given = (root, channels, boot, bootn, spool_bytes, feed)
         self._drops = Drops()
         self._acked = -1
         self._spooled = -1  # every window up to here is covered, in a record, or lost
         self._ends: list[int] = []  # last windows of this boot's records that reach into the ring
         self._gone = -1  # records up to here were dropped from the spool
         self._offset_ms: int | None = None
+        if _holds_something(root):
+            self._storage()
+
+    def _storage(self) -> "Shelf":
+        """Return the spool and what goes with it; loads it when it is needed first."""
+        shelf = self._shelf
+        if shelf is None:
+            make_room()
+            from shelf import Shelf  # noqa: PLC0415 - only while readings pile up
+
+            root, channels, boot, bootn, spool_bytes, feed = self._given
+            shelf = Shelf(root, channels, boot, bootn, spool_bytes, feed, self._ring)
+            shelf.spool.covered(boot, self._acked)
+            self._shelf = self._sender.shelf = shelf
+            self._ring.reserve_bytes = RESERVE_BYTES
+            self._collect_lost()
+        return shelf
+
+    def _let_go(self) -> None:
+        """Let go of the spool when it is empty: all is acked."""
+        shelf = self._shelf
+        if shelf is None or shelf.spool.segments or self._ends:
+            return
         self._collect_lost()
+        self._shelf = self._sender.shelf = None
+        self._ring.reserve_bytes = RESERVE_BYTES + SHELF_BYTES
+        del shelf
+        drop("shelf", "spool", "reader", "minutes", "records")
 
     @property
     def seq(self) -> int:
@@ -98,7 +132,7 @@ class Keeper:
             first = self._next_to_spool()
             if first >= self._ring.end or up_ms - self._ring.middle_ms(first) < _UNACKED_MS:
                 return
-            last, over = last_of_minute(self._ring, first, offset_ms)
+            last, over = self._storage().last_of_minute(first, offset_ms)
             if not over or not self._write(first, last):
                 return
 
@@ -106,7 +140,7 @@ class Keeper:
         """Save everything that no ack covers; before an ordered reboot."""
         self._offset_ms = offset_ms
         while (first := self._next_to_spool()) < self._ring.end:
-            last, _ = last_of_minute(self._ring, first, offset_ms)
+            last, _ = self._storage().last_of_minute(first, offset_ms)
             if not self._write(first, last):
                 return
 
@@ -114,8 +148,9 @@ class Keeper:
         return max(self._ring.lo, self._acked + 1, self._spooled + 1)
 
     def _write(self, first: int, last: int) -> bool:
+        shelf = self._storage()
         try:
-            self._spool.append(self._averager.record(first, last), self._offset_ms)
+            shelf.spool.append(shelf.averager.record(first, last), self._offset_ms)
         except FlashError:
             self.failed_writes += 1
             self._collect_lost()
@@ -129,7 +164,7 @@ class Keeper:
         """Take the oldest record's windows out of the ring; write the record if need be."""
         lo = self._ring.lo
         if not self._ends:
-            last, _ = last_of_minute(self._ring, lo, self._offset_ms)
+            last, _ = self._storage().last_of_minute(lo, self._offset_ms)
             if not self._write(lo, last):
                 self._spooled = last
                 self._drops.add(self.boot, lo, last)
@@ -142,14 +177,16 @@ class Keeper:
 
     def _collect_lost(self) -> None:
         """Take what the spool had to drop; what of it is still in the ring is not lost yet."""
-        for boot, first, last in self._spool.lost:
+        if self._shelf is None:
+            return
+        for boot, first, last in self._shelf.spool.lost:
             if boot != self.boot:
                 self._drops.add(boot, first, last)
                 continue
             self._gone = max(self._gone, last)
             if first < self._ring.lo:
                 self._drops.add(boot, first, min(last, self._ring.lo - 1))
-        self._spool.lost.clear()
+        self._shelf.spool.lost.clear()
 
     # -- acks ---------------------------------------------------------------------------------
 
@@ -164,6 +201,7 @@ class Keeper:
             for entry in more:
                 if isinstance(entry, dict):
                     self._cover(entry)
+        self._let_go()
 
     def _cover(self, entry: "dict[str, object]") -> None:
         boot, upto = entry.get("boot"), entry.get("upto")
@@ -177,7 +215,8 @@ class Keeper:
             self._ring.free_to(upto + 1)
             while self._ends and self._ends[0] <= upto:
                 self._ends.pop(0)
-        self._spool.covered(boot, upto)
+        if self._shelf is not None:
+            self._shelf.spool.covered(boot, upto)
         self._sender.covered(boot, upto)
         self._drops.covered(boot, upto)
 
@@ -199,20 +238,26 @@ class Keeper:
     def have(self) -> "list[Held]":
         """Return the `have` of a `state` message: boots held, and each one's lowest window."""
         held: dict[int, int] = {}
-        for segment in self._spool.segments:
-            if segment.boot not in held:
-                upto = self._spool.boots[segment.boot].upto
+        boots = {self.boot: self.bootn}
+        spool = None if self._shelf is None else self._shelf.spool
+        for segment in () if spool is None else spool.segments:
+            if spool is not None and segment.boot not in held:
+                known = spool.boots[segment.boot]
+                boots[segment.boot] = known.bootn
+                upto = known.upto
                 held[segment.boot] = max(segment.first, upto + 1)
         lowest = max(self._ring.lo, self._acked + 1)
         held[self.boot] = min(held.get(self.boot, lowest), lowest)
-        boots = self._spool.boots
-        return [{"boot": b, "bootn": boots[b].bootn, "from": held[b]} for b in held]
+        return [{"boot": b, "bootn": boots[b], "from": held[b]} for b in held]
 
     def backlog(self) -> int:
         """Return how many windows wait for an ack."""
         count = self._ring.end - max(self._ring.lo, self._acked + 1)
-        for segment in self._spool.segments:
-            first = max(segment.first, self._spool.boots[segment.boot].upto + 1)
+        if self._shelf is None:
+            return count
+        spool = self._shelf.spool
+        for segment in spool.segments:
+            first = max(segment.first, spool.boots[segment.boot].upto + 1)
             last = segment.last
             if segment.boot == self.boot:
                 last = min(last, self._ring.lo - 1)  # the rest is counted in the ring
@@ -225,7 +270,8 @@ class Keeper:
 
     def reported(self, ok: bool) -> None:
         """Tell whether the ranges that `dropped` returned last have reached the broker."""
-        self._drops.told(ok, self._spool.boots)
+        held = (self.boot,) if self._shelf is None else self._shelf.spool.boots
+        self._drops.told(ok, held)
 
     def wants_reboot(self) -> bool:
         """Tell that a new boot number is needed: the gateway refuses a seq 10**6 ahead.
@@ -234,3 +280,11 @@ class Keeper:
         resets the board.
         """
         return self._ring.end - (self._acked + 1) > _REBOOT_BEHIND
+
+
+def _holds_something(root: str) -> bool:
+    """Tell whether an earlier boot left records."""
+    try:
+        return any(name.endswith(".seg") for name in os.listdir(root + "/spool"))
+    except OSError:
+        return False

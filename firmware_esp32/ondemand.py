@@ -10,18 +10,23 @@ it, not even for an exception's class.
 import gc
 import sys
 
+MICROPYTHON = sys.implementation.name == "micropython"
+
 
 def make_room() -> None:
     """Collect garbage before code is loaded: it needs its memory in large pieces."""
-    gc.collect()
+    if MICROPYTHON:
+        gc.collect()
 
 
 def drop(*names: str) -> None:
     """Let go of modules; what is in use of them stays until that ends.
 
     Name also what they import that is not resident: linked (tools/link_firmware.py) it may
-    lie in a file of its own.
+    lie in a file of its own. CPython has room, and would have each class twice.
     """
+    if not MICROPYTHON:
+        return
     for name in names:
         sys.modules.pop(name, None)
     gc.collect()

@@ -9,9 +9,8 @@ _CAPACITY = (660, 480, 360, 360, 364, 364)
 # Small pages find room in a fragmented heap where one block of 48 KiB would not.
 _PAGE_BYTES = 1024
 # While the gateway acks, the ring needs two pages. More are taken only as windows pile up, and
-# only while so much of the heap stays free for connecting and writing to the spool.
+# only while the heap's reserve stays free for connecting and writing to the spool.
 _PAGES_KEPT = 2
-_RESERVE_BYTES = 14_336
 # up and dt in ms, voltage in 10 mV, frequency in mHz above 30 Hz, flags
 _HEAD = "<IHHHB"
 _HEAD_BYTES = 11
@@ -60,6 +59,7 @@ class Ring:
         self.capacity = _CAPACITY[channels - 1]
         self.lo = 0
         self.end = 0
+        self.reserve_bytes = 0  # of the heap that new pages leave free
         self._size = _HEAD_BYTES + channels * _CHANNEL_BYTES
         self._per_page = _PAGE_BYTES // self._size
         pages = (self.capacity + self._per_page - 1) // self._per_page
@@ -84,9 +84,9 @@ class Ring:
         if self._spare:
             return self._spare.pop()
         free = getattr(gc, "mem_free", None)  # CPython has no bound
-        if free is not None and free() < _RESERVE_BYTES:
+        if free is not None and free() < self.reserve_bytes:
             gc.collect()
-            if free() < _RESERVE_BYTES:
+            if free() < self.reserve_bytes:
                 return None
         try:
             return bytearray(self._per_page * self._size)

@@ -1,13 +1,12 @@
 """Which readings are sent next: live ones first, the backlog oldest first between them."""
 
 import wire
-from reader import Reader
-from records import Minute
 from ring import Ring, Row
-from spool import Spool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from shelf import Shelf
+
     Taken = tuple[str, str]  # payload, kind
 
 # Contract, rule D.
@@ -28,12 +27,11 @@ class Sender:
     uncovered is sent again, alone; the ack for it tells what of the later ones had arrived.
     """
 
-    def __init__(self, ring: Ring, spool: Spool, boot: int, names: "list[str]") -> None:
+    def __init__(self, ring: Ring, boot: int, names: "list[str]") -> None:
         self._ring = ring
-        self._spool = spool
         self._boot = boot
         self._names = names
-        self._reader = Reader(spool)
+        self.shelf: Shelf | None = None  # set by the keeper while the spool holds something
         self._row = Row(ring.channels)
         self._acked = -1
         self._max_text = MAX_TEXT
@@ -51,7 +49,8 @@ class Sender:
     def _rewind(self) -> None:
         self._flight.clear()
         self._lives.clear()
-        self._reader.rewind()
+        if self.shelf is not None:
+            self.shelf.reader.rewind()
         self._at = 0  # the next window of the ring to be sent as backlog
         self._window = 1
 
@@ -97,7 +96,11 @@ class Sender:
 
     def _has_backlog(self) -> bool:
         self._at = max(self._at, self._ring.lo, self._acked + 1)
-        return self._reader.peek(self._boot, self._ring.lo) or self._at < self._live_from
+        return self._has_minute() or self._at < self._live_from
+
+    def _has_minute(self) -> bool:
+        shelf = self.shelf
+        return shelf is not None and shelf.reader.peek(self._boot, self._ring.lo)
 
     def _go_back_when_due(self, now_ms: int) -> None:
         if self._flight:
@@ -123,13 +126,13 @@ class Sender:
     def _take_backlog(self, now_ms: int, offset_ms: "int | None") -> str:
         parts: list[str] = []
         boot, last, size = self._boot, -1, 2
-        reader = self._reader
-        while len(parts) < MAX_READINGS and reader.peek(self._boot, self._ring.lo):
+        shelf = self.shelf
+        while shelf is not None and len(parts) < MAX_READINGS and self._has_minute():
+            reader = shelf.reader
             if parts and reader.boot != boot:
                 break  # one boot a message, so that one number says whether it is covered
             boot = reader.boot
-            own = offset_ms if boot == self._boot else self._spool.boots[boot].offset_ms
-            text = minute_text(boot, self._spool.boots[boot].names, reader.minute, own)
+            text = shelf.text(offset_ms)
             if size + len(text) > self._max_text:
                 break
             parts.append(text)
@@ -177,23 +180,3 @@ def window_text(boot: int, names: "list[str]", row: Row, offset_ms: "int | None"
         )
     parts.append(wire.tail_text(row.flags))
     return "".join(parts)
-
-
-def minute_text(boot: int, names: "list[str]", minute: Minute, offset_ms: "int | None") -> str:
-    """Return a minute of the spool as the contract's reading with `n` and the flag `spool`."""
-    v, f = _over(minute.v, 100), _over(minute.f, 1000)
-    parts = [
-        wire.head_text(boot, minute.seq, minute.n, minute.up_ms, offset_ms, minute.dt_ms, v, f)
-    ]
-    for k, name in enumerate(names):
-        if k:
-            parts.append(",")
-        i, p, q = _over(minute.i[k], 1000), _over(minute.p[k], 10), _over(minute.q[k], 10)
-        z = _over(minute.z[k], 10)
-        parts.append(wire.channel_text(name, i, p, q, minute.mwh_in[k], minute.mwh_out[k], z))
-    parts.append(wire.tail_text(minute.flags | wire.SPOOL))
-    return "".join(parts)
-
-
-def _over(value: "int | None", scale: int) -> "float | None":
-    return None if value is None else value / scale

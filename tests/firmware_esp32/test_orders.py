@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -126,7 +125,6 @@ async def test_nothing_is_loaded_until_a_command_comes(
         assert rig.answers[-1]["ok"]
         assert (rig.made, rig.orders.loaded) == (1, True)
         await rig.until_idle()
-        assert "commands" not in sys.modules
 
 
 async def test_a_repeat_is_answered_after_the_code_was_let_go(

@@ -53,6 +53,7 @@ def test_acked_windows_give_their_memory_back(steps: list[tuple[int, int]]) -> N
 
 def test_without_room_in_the_heap_it_is_full_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
     ring = Ring(3)
+    ring.reserve_bytes = 8000
     monkeypatch.setattr("ring.gc.mem_free", lambda: 5000, raising=False)
     while not ring.full:
         put(ring, ring.end * 1000)
