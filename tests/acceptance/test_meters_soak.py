@@ -3,7 +3,7 @@
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -75,16 +75,19 @@ def assert_spool_was_used(site: MeterSite, meter: VirtualMeter) -> None:
     assert any(row["n"] == 1 for row in rows)
 
 
+def add_all(site: MeterSite, groups: Mapping[str, Sequence[str]]) -> None:
+    for way, group in groups.items():
+        for k, name in enumerate(group):
+            clamps = 3 if way == "long" else 1 + k % 3
+            site.add(name, way=way, chain=CannedChain(len(site.fleet.meters), clamps=clamps))
+
+
 def test_twenty_meters_through_kills_and_long_cuts(short_path: Path) -> None:
     rng = random.Random(20)
     groups = {way: [f"{way}-{k}" for k in range(PER_WAY)] for way in WAYS}
     names = [name for group in groups.values() for name in group]
     with MeterSite(short_path, names, ways=WAYS) as site, told_why(site):
-        for way, group in groups.items():
-            for k, name in enumerate(group):
-                clamps = 3 if way == "long" else 1 + k % 3
-                chain = CannedChain(len(site.fleet.meters), clamps=clamps)
-                site.add(name, way=way, chain=chain)
+        add_all(site, groups)
         began_s = time.monotonic()
         site.fleet.start()
         for name in names:
