@@ -172,7 +172,10 @@ class Bundles:
         return True
 
     async def run(self, for_ever: bool = True) -> None:
-        """Bring in what is desired; for ever, or until nothing is on its way."""
+        """Bring in what is desired; for ever.
+
+        Without `for_ever`: until nothing is on its way, or the gateway does not answer.
+        """
         pause_s = _FIRST_PAUSE_S
         while for_ever or not self.idle():
             self._report_falls()
@@ -184,6 +187,8 @@ class Bundles:
                 await self._sleep(_IDLE_S)
             except (LinkError, FlashError, MemoryError) as error:
                 log(f"bundles: later again ({error})")
+                if not for_ever and self._on_trial() is None and not self._restart_due:
+                    return
                 await self._sleep(pause_s)
                 pause_s = min(_MOST_PAUSE_S, 2 * pause_s)
 

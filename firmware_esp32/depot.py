@@ -43,6 +43,7 @@ class Depot:
         self._told_form = False
         self._settled: int | None = None  # the `desired` of which nothing is left to do
         self._last: int | None = None
+        self._wanted: dict[str, Any] | None = None
         self._message: dict[str, Any] | None = None  # waits for the code
         self._come = asyncio.Event()
         self._bundles: Bundles | None = None
@@ -56,14 +57,14 @@ class Depot:
         bundles = self._load()
         for kind, use in apply.items():
             content = bundles.active(kind)
-            if content is None:
-                continue
-            try:
-                use(content)
-            except BadBundleError as error:
-                # It passed its self-test once.
-                log(f"app: the active {kind} cannot be used ({error})")
-                bundles.bad()
+            while content is not None:
+                try:
+                    use(content)
+                    break
+                except BadBundleError as error:
+                    # It passed its self-test once: this firmware reads less than the last.
+                    log(f"app: the active {kind} cannot be used ({error})")
+                    content = bundles.unusable(kind)
         self._versions = bundles.versions()
         if bundles.idle():
             self._let_go(bundles)
@@ -83,11 +84,11 @@ class Depot:
             bundles.told_form = self._told_form
         return bundles
 
-    def _let_go(self, bundles: "Bundles") -> None:
+    def _let_go(self, bundles: "Bundles", idle: bool = True) -> None:
         self._versions = bundles.versions()
         self._told_form = bundles.told_form
         # What may heal is tried again when the same announcement comes with the next connection.
-        self._settled = None if bundles.may_heal else self._last
+        self._settled = self._last if idle and not bundles.may_heal else None
         self._bundles = None
 
     def versions(self) -> "dict[str, int]":
@@ -97,6 +98,7 @@ class Depot:
     async def desired(self, message: "dict[str, Any]") -> None:
         """Take a `desired` message: it replaces the one before."""
         self._last = crc32(json.dumps(message).encode())
+        self._wanted = message
         if self._bundles is not None:
             await self._bundles.desired(message)
         elif message.get("bundles") and self._last != self._settled:
@@ -135,6 +137,13 @@ class Depot:
             if message is not None:
                 await bundles.desired(message)
             await bundles.run(for_ever=False)
-            self._let_go(bundles)
+            idle = bundles.idle()
+            self._let_go(bundles, idle)
             del bundles, message
             drop(*MODULES)
+            if idle:
+                self._wanted = None
+            else:
+                # The link needs the memory to come back; what was fetched lies on the flash.
+                await asyncio.sleep(RETRY_S)
+                self._message = self._message or self._wanted

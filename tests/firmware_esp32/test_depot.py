@@ -131,3 +131,18 @@ async def test_without_room_it_is_tried_again(
         await rig.depot.desired({"bundles": [gateway.put("model", 7, SEVEN)]})
         await until(lambda: rig.running == SEVEN)
         assert rig.fails == 0
+
+
+async def test_while_the_gateway_is_away_the_code_is_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("depot.RETRY_S", 0.02)
+    gateway = Gateway()
+    gateway.only = 1
+    async with running(tmp_path, gateway) as rig:
+        await rig.depot.desired({"bundles": [gateway.put("model", 7, SEVEN)]})
+        await until(lambda: gateway.only == 0 and not rig.depot.loaded)
+        assert rig.running is None
+        gateway.only = 100
+        await until(lambda: rig.running == SEVEN)
+        assert [offset for _, _, offset, _ in gateway.asked] == [0, 2048, 4096]
