@@ -61,25 +61,26 @@ class Meter:
         start_ms = getattr(board, "start_unix_ms", None)  # a simulated board may be told
         if start_ms is not None:
             self.clock.set(start_ms + board.up_ms(), FIXED)
-        # The largest pieces come first: later ones may lie in the holes between them.
+        # The largest pieces come first, then code that is let go again: what is left of the
+        # heap is then whole, and small things may lie in the holes.
         self.power = PowerMeter(board, self._calibration(None))
+        self._apply: dict[str, Apply] = {
+            "calibration": self._use_calibration,
+            "model": self._use_model,
+        }
+        self.check = Check(channels, self._model(None), self._event, self.clock)
+        self.depot = Depot(self._bundles)
+        self.depot.boot(self._apply)
         self.boot, self.bootn = next_boot(board.root, board.random32)
         self.registers = Registers(board.root, channels)
         self.keeper = Keeper(board.root, channels, self.boot, self.bootn, feed=board.feed)
         self.orders = Orders(self._commands)
-        self.depot = Depot(self._bundles)
         handlers: Handlers = {
             "cmd": self.orders.handle,
             "desired": self.depot.desired,
             "chunk": self.depot.chunk,
         }
         self.link = Link(config, board, self.keeper, self.clock, handlers, self._about)
-        self.check = Check(channels, self._model(None), self.link.send_event, self.clock)
-        self._apply: dict[str, Apply] = {
-            "calibration": self._use_calibration,
-            "model": self._use_model,
-        }
-        self.depot.boot(self._apply)
         self._minute_ms = 0
         self._failures = 0
 
@@ -94,8 +95,8 @@ class Meter:
             self.board.root,
             config.meter,
             {"release": config.release_keys, "site": config.site_keys},
-            request_chunk=self.link.request_chunk,
-            send_event=self.link.send_event,
+            request_chunk=self._request_chunk,
+            send_event=self._event,
             apply=self._apply,
             restart=self.restart,
             sleep=asyncio.sleep,
@@ -152,6 +153,12 @@ class Meter:
         self.power.calibration = self._calibration(content)
 
     # -- what other parts ask for --------------------------------------------------------
+
+    def _event(self, event: "dict[str, Any]") -> None:
+        self.link.send_event(event)
+
+    async def _request_chunk(self, kind: str, version: int, offset: int, length: int) -> None:
+        await self.link.request_chunk(kind, version, offset, length)
 
     def _about(self) -> "dict[str, Any]":
         versions = self.depot.versions()

@@ -1,6 +1,6 @@
 """Monotonic ticks in ms and µs that wrap at 2**30; only differences have a meaning."""
 
-import micropython  # noqa: F401 - on CPython this import provides the ticks
+import micropython  # on CPython this import provides the ticks
 import time
 
 TYPE_CHECKING = False
