@@ -15,6 +15,7 @@ BOOT = 3_405_691_582
 METERS = 50
 WINDOW_MS = 1000
 WH_OUT = 5012.38
+VOLTS = 230.41
 PAYLOAD_BYTES = 191  # of the readings that the peers' figures in docs/performance.md are for
 Key = tuple[str, int]  # meter, seq
 
@@ -31,11 +32,12 @@ def meter_name(index: int) -> str:
     return f"bench-{index:02d}"
 
 
-def payload(seq: int, start_ms: int, wh_in: float, window_ms: int = WINDOW_MS) -> bytes:
+def payload(
+    seq: int, start_ms: int, wh_in: float, window_ms: int = WINDOW_MS, volts: float = VOLTS
+) -> bytes:
     """Encode one single-channel reading: 12 fields, padded to `PAYLOAD_BYTES`."""
     watts = round(1871.2 + (seq * 37 % 5000) / 100, 2)
     reactive = -120.47
-    volts = 230.41
     amperes = round((watts**2 + reactive**2) ** 0.5 / volts + 0.0005, 3)
     channel = {"i": amperes, "p": watts, "q": reactive, "wh_in": wh_in, "wh_out": WH_OUT}
     up = (seq + 1) * window_ms
@@ -49,12 +51,15 @@ def key_of(topic: str, body: bytes) -> Key:
     return topic.split("/", 3)[2], int(json.loads(body)["seq"])
 
 
+def register_wh(seq: int, window_ms: int) -> float:
+    """Return the register after a window: 1900 W over each, so that it follows the power."""
+    return round(12_120_345.12 + seq * 1900 * window_ms / 3_600_000, 3)
+
+
 def messages(start_ms: int, window_ms: int = WINDOW_MS) -> Iterator[tuple[str, int, bytes]]:
     """Yield (meter, seq, payload) for ever, all meters in turn; boot was at `start_ms`."""
     for seq in itertools.count():
-        # 1900 W over the window, so that the registers follow the power.
-        wh_in = round(12_120_345.12 + seq * 1900 * window_ms / 3_600_000, 3)
-        body = payload(seq, start_ms, wh_in, window_ms)
+        body = payload(seq, start_ms, register_wh(seq, window_ms), window_ms)
         for index in range(METERS):
             yield meter_name(index), seq, body
 

@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.common import (
@@ -31,7 +31,7 @@ from bench.load import METERS, PAYLOAD_BYTES, AckWatcher, publish_backlog
 from bench.peers_install import PeerUnavailableError, node_red_start, thingsboard_python
 from bench.peers_nodered import NodeRed
 from bench.peers_run import BROKER_OPTIONS, Peer, run_kill, run_speed, wait_until
-from bench.peers_thingsboard import ThingsBoardGateway
+from bench.peers_thingsboard import ThingsBoardGateway, ThingsBoardNamed
 from tests.support.daemon import Daemon
 from tests.support.feeding import query
 from tests.support.mosquitto import Mosquitto
@@ -52,6 +52,8 @@ KEYS = (
     " JOIN meters m ON m.no = b.meter_no"
 )
 RESTART_S = 120.0
+Measure = Callable[[Peer, Mosquitto, int], Figures]
+Candidate = tuple[Callable[[Path, int], Peer], Sequence[Measure]]
 
 
 def run_product(place: Path, broker: Mosquitto, total: int) -> Figures:
@@ -103,17 +105,15 @@ def count(daemon: Daemon) -> int:
     return int(query(daemon.database, COUNT)[0][0])
 
 
-def one_round(
-    place: Path, makers: list[Callable[[Path, int], Peer]], args: argparse.Namespace
-) -> Figures:
+def one_round(place: Path, makers: list[Candidate], args: argparse.Namespace) -> Figures:
     """Run everything once, each part with a fresh broker, directory and database."""
     figures: Figures = {}
     parts = [(run_product, "p"), (kill_product, "k")]
     for part, name in parts:
         with broker_in(place / f"{name}-broker", args.inflight) as broker:
             figures |= part(place / name, broker, args.total)
-    for number, make in enumerate(makers):
-        for measure in (run_speed, run_kill):
+    for number, (make, measures) in enumerate(makers):
+        for measure in measures:
             own = place / f"{number}-{measure.__name__}"
             with (
                 broker_in(place / f"{own.name}-broker", args.inflight) as broker,
@@ -142,12 +142,13 @@ def ratios(figures: Figures) -> Figures:
     }
 
 
-def installed() -> list[Callable[[Path, int], Peer]]:
-    """Install the peers where they are not yet; return what makes one of each."""
+def installed() -> list[Candidate]:
+    """Install the peers where they are not yet; return what makes one of each, and what for."""
     python, command = thingsboard_python(), node_red_start()
     return [
-        lambda place, port: ThingsBoardGateway(python, place, port),
-        lambda place, port: NodeRed(command, place, port),
+        (lambda place, port: ThingsBoardGateway(python, place, port), (run_speed, run_kill)),
+        (lambda place, port: ThingsBoardNamed(python, place, port), (run_speed,)),
+        (lambda place, port: NodeRed(command, place, port), (run_speed, run_kill)),
     ]
 
 

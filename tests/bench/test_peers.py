@@ -15,7 +15,7 @@ from bench.peers import LIMITS, main, ratios
 from bench.peers_install import DATA, PeerUnavailableError, headers_of, run
 from bench.peers_nodered import NodeRed
 from bench.peers_run import BROKER_OPTIONS, Peer, run_kill, run_speed, wait_until
-from bench.peers_thingsboard import ThingsBoardGateway, load
+from bench.peers_thingsboard import FIELDS, ThingsBoardGateway, ThingsBoardNamed, load
 from tests.support.mosquitto import Mosquitto
 
 TOTAL = 2000
@@ -157,12 +157,15 @@ def test_headers_are_offered_only_where_they_are(tmp_path: Path) -> None:
     assert headers_of(node) == {"npm_config_nodedir": str(tmp_path)}
 
 
-def test_the_peers_get_the_bench_s_topics_and_their_best_settings() -> None:
+def test_the_peers_get_the_bench_s_topics_and_their_best_settings(tmp_path: Path) -> None:
     mqtt = load("thingsboard_mqtt.json")
     assert mqtt["broker"]["maxNumberOfWorkers"] == 1
     assert mqtt["broker"]["clientId"] == ThingsBoardGateway.client_id
     assert mqtt["mapping"][0]["subscriptionQos"] == 1
     assert load("thingsboard_gateway.json")["storage"]["type"] == "sqlite"
+    named = ThingsBoardNamed(Path(sys.executable), tmp_path / "named", 1).timeseries()
+    assert named[7] == {"type": "double", "key": "i", "value": "${ch.grid.i}"}
+    assert len({series["key"] for series in named}) == len(FIELDS) == 12
     nodes = json.loads((DATA / "nodered_flows.json").read_text(encoding="utf-8"))
     flows = {node["id"]: node for node in nodes}
     assert flows["broker"]["clientid"] == NodeRed.client_id
