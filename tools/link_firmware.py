@@ -1,6 +1,7 @@
 """Link the meter's firmware: few modules for the board, compiled for each chip."""
 
 import argparse
+import ast
 import shutil
 import subprocess
 import sys
@@ -107,12 +108,21 @@ def _for_vm(firmware: Path, folder: Path) -> None:
     """Lay beside the linked modules what runs them on a simulated board."""
     (folder / "host").mkdir()
     for name in (*LOADER, *FOR_HOST):
-        compile_to(firmware / f"{name}.py", folder / f"{name}.mpy", TARGETS[VM])
+        _compile_plain(firmware / f"{name}.py", folder)
     for path in sorted((firmware / "host").glob("*.py")):
         if path.name in SCRIPTS:
             shutil.copy(path, folder / "host")
         else:
-            compile_to(path, folder / "host" / f"{path.stem}.mpy", TARGETS[VM])
+            _compile_plain(path, folder / "host")
+
+
+def _compile_plain(path: Path, folder: Path) -> None:
+    """Compile a module for the VM that is not linked, without what only type checkers need."""
+    plain = folder / path.name
+    text = ast.unparse(ast.fix_missing_locations(ast.Module(read(path).body, [])))
+    plain.write_text(text + "\n", encoding="utf-8")
+    compile_to(plain, plain.with_suffix(".mpy"), TARGETS[VM])
+    plain.unlink()
 
 
 def _empty(folder: Path) -> None:

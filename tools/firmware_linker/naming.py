@@ -81,7 +81,8 @@ def _keep(final: dict[str, str], names: Iterable[str], beside: Mapping[str, set[
 
 def _is_fixed(program: Program, file: str, name: str) -> bool:
     """Tell whether a name is known beyond the linked program, or stands in logs."""
-    by_name = name.startswith(file + SEP) and file != program.plan.entry
+    own = name.rpartition(SEP)[2]
+    by_name = name.startswith(file + SEP) and file != program.plan.entry and own[0] != "_"
     return is_external(name) or by_name or name in program.wanted or name.endswith(LOGGED)
 
 
