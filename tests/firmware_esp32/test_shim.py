@@ -1,5 +1,6 @@
 """The stand-in for MicroPython's built-ins behaves as they do."""
 
+import builtins
 from array import array
 
 import micropython  # noqa: F401 - installs the ticks and the pointers
@@ -14,8 +15,6 @@ def test_ticks_wrap_and_still_subtract() -> None:
 
 
 def test_pointers_share_memory() -> None:
-    import builtins
-
     buffer = array("i", [0, 0])
     builtins.ptr32(buffer)[1] = -7  # type: ignore[attr-defined]
     assert buffer[1] == -7
