@@ -120,6 +120,11 @@ class Depot:
         if self._bundles is not None:
             self._bundles.bad()
 
+    def _again(self) -> None:
+        """Take up what was not finished, unless a newer message waits."""
+        if self._message is None:
+            self._message = self._wanted
+
     async def run(self) -> None:
         """Bring in what is desired; for ever."""
         while True:
@@ -146,4 +151,4 @@ class Depot:
             else:
                 # The link needs the memory to come back; what was fetched lies on the flash.
                 await asyncio.sleep(RETRY_S)
-                self._message = self._message or self._wanted
+                self._again()

@@ -2,8 +2,9 @@
 
 A meter says who it is in one line of JSON and gets "ok" and its board's linear table
 (4096 unsigned 16-bit values). Then it asks by `<BHQ`: what, an argument, and its own
-time in µs since boot; only a burst is answered, with each frame's tick (unsigned
-32-bit) and then the codes of each input (unsigned 16-bit), one input after the other.
+time in µs since boot; only a burst is answered, in blocks of up to 50 frames, since a meter
+has little memory: each frame's tick (unsigned 32-bit) and then the codes of each input
+(unsigned 16-bit), one input after the other.
 All values are little-endian, as both sides of a loopback here are.
 """
 
@@ -24,6 +25,7 @@ from simulation.sources import Source
 
 BURST, RELAY, IDENTIFY = 0, 1, 2
 MOST_FRAMES = 500
+BLOCK_FRAMES = 50
 _REQUEST = struct.Struct("<BHQ")
 _HELLO_BYTES = 1024
 _HELLO_S = 5.0
@@ -172,7 +174,12 @@ def _burst(meter: SuppliedMeter, start_us: int, frames: int) -> bytes:
         frames = min(frames, MOST_FRAMES)
         ticks, codes = meter.chain.codes(meter.source, start_us * 1e-6, frames)
         meter.served_us = start_us + frames * meter.chain.frame_us
-    return ticks.astype("<u4").tobytes() + np.ascontiguousarray(codes.T, dtype="<u2").tobytes()
+    answer = bytearray()
+    for first in range(0, frames, BLOCK_FRAMES):
+        block = slice(first, first + BLOCK_FRAMES)
+        answer += ticks[block].astype("<u4").tobytes()
+        answer += np.ascontiguousarray(codes[block].T, dtype="<u2").tobytes()
+    return bytes(answer)
 
 
 def _line(link: socket.socket) -> bytes:

@@ -13,10 +13,11 @@ from simclock import SimClock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any, Never
 
 MOST_FRAMES = 500
+BLOCK_FRAMES = 50  # the supply sends so many at a time: a meter has little memory
 CODES = 4096  # what the supply tells the meaning of
 STEP = 16  # codes from one knot of `linear` to the next, see linear.py
 RESET_STATUS = 3  # whoever started this process starts it again
@@ -66,9 +67,9 @@ class Board:
         self._networks: dict[str, str] = params["networks"]
         self._clock = SimClock(self._speed)
         # From ranges: what bytes of that length are made into is in RAM twice for a moment.
-        self._ticks = array("I", range(MOST_FRAMES))
-        self._codes = [array("H", range(MOST_FRAMES)) for _ in range(self.clamps + 1)]
-        self._frames = 0
+        self._ticks = array("I", range(BLOCK_FRAMES))
+        self._codes = [array("H", range(BLOCK_FRAMES)) for _ in range(self.clamps + 1)]
+        self._left = 0  # frames of the burst that are still to come
         self._request = bytearray(struct.calcsize(REQUEST))
         self.linear = array("H", range(CODES // STEP + 1))
         self._connect(params["supply"])
@@ -122,17 +123,37 @@ class Board:
         if not 0 < frames <= MOST_FRAMES:
             msg = "frames: 1 to 500"
             raise ValueError(msg)
-        self._frames = frames
+        while self._left:
+            self._next_block()  # nobody read them
+        self._left = frames
         self._tell(BURST, frames, self._clock.take(frames * self.frame_us))
+
+    def _next_block(self) -> int:
+        """Fetch the next frames; return how many."""
+        frames = min(self._left, BLOCK_FRAMES)
+        self._left -= frames
         self._fill(self._ticks, frames, 4)
         for codes in self._codes:
             self._fill(codes, frames, 2)
+        return frames
+
+    def _read_ticks(self) -> "Iterator[int]":
+        """Yield each frame's tick; at the end of a block fetches the codes of the next."""
+        while self._left:
+            for frame in range(self._next_block()):
+                yield self._ticks[frame]
+
+    @staticmethod
+    def _read_codes(codes: "array[int]") -> "Iterator[int]":
+        """Yield the codes of one input, block after block."""
+        while True:
+            yield from codes
 
     def readers(self) -> "tuple[Callable[[], int], ...]":
-        """Return the tick's and each input's reader: they run at the speed of C."""
-        arrays = list(self._codes)
-        arrays.insert(0, self._ticks)
-        return tuple([iter(memoryview(a)[: self._frames]).__next__ for a in arrays])
+        """Return the tick's and each input's reader; a frame's tick must be read first."""
+        readers = [self._read_codes(codes).__next__ for codes in self._codes]
+        readers.insert(0, self._read_ticks().__next__)
+        return tuple(readers)
 
     async def pace(self) -> None:
         """Let others run, until real time has caught up with what was sampled."""

@@ -40,7 +40,12 @@ class Client:
 
     def burst(self, at_us: int, frames: int = 400) -> tuple[Ints, Ints]:
         self.tell(BURST, frames, at_us)
-        return self._numbers("<u4", frames), self._numbers("<u2", 2 * frames).reshape(2, -1)
+        ticks, codes = [], []
+        for first in range(0, frames, 50):
+            count = min(50, frames - first)
+            ticks.append(self._numbers("<u4", count))
+            codes.append(self._numbers("<u2", 2 * count).reshape(2, -1))
+        return np.concatenate(ticks), np.concatenate(codes, axis=1)
 
     def ended(self) -> bool:
         return self._file.read(1) == b""
