@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 from gateway.domain.errors import BadInputError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MOST_DIGITS = 15  # of Unix milliseconds: thirty thousand years; SQLite's integers hold more
 MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -28,7 +29,7 @@ def parse(text: str, zone: ZoneInfo, *, name: str, after_ms: int | None = None) 
     """Return Unix milliseconds of a text, or raise BadInputError naming `name`."""
     stripped = text.strip()
     digits = stripped.removeprefix("-")
-    if digits.isdecimal() and len(digits) != len("20260101"):
+    if digits.isdecimal() and len(digits) != len("20260101") and len(digits) <= MOST_DIGITS:
         return int(stripped)
     try:
         return to_ms(datetime.fromisoformat(stripped), zone, after_ms=after_ms)

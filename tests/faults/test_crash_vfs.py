@@ -16,6 +16,7 @@ import pytest
 
 from gateway.adapters.store.database import Database, connect
 from gateway.adapters.store.intake import load_ledger, write_batch
+from gateway.domain.errors import StorageError
 from gateway.pipeline.decode import decode
 from gateway.services.batches import Batch
 from gateway.services.planner import Planner, PlanRules
@@ -177,7 +178,11 @@ def _reopen(path: Path, files: dict[str, bytearray], name: str) -> int | None:
     for ending in ("", "-wal"):
         path.with_name(path.name + ending).write_bytes(files.get(name + ending, b""))
     path.with_name(path.name + "-shm").unlink(missing_ok=True)
-    with closing(connect(path)) as db:
+    try:
+        db = connect(path)
+    except StorageError:
+        return None
+    with closing(db):
         try:
             found = db.execute("PRAGMA integrity_check").fetchone()
         except sqlite3.DatabaseError:

@@ -27,7 +27,7 @@ def test_both_kinds_are_read(text: str, expected: int) -> None:
     assert parse(text, PARIS, name="--start") == expected
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "1e12"])
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "1e12", "9" * 16, "9" * 5000])
 def test_anything_else_names_the_option(text: str) -> None:
     with pytest.raises(BadInputError, match="--start"):
         parse(text, PARIS, name="--start")
