@@ -116,7 +116,6 @@ class LoopDisk(_Mounted):
         device = Path(self._device()).name
         Path(f"/sys/fs/ext4/{device}/trigger_fs_error").write_text("a test\n")
 
-
     def _device(self) -> str:
         for line in Path("/proc/self/mounts").read_text().splitlines():
             device, root, *_ = line.split()

@@ -54,11 +54,6 @@ def test_the_projects_own_firmware_fits_the_flash(own: Sizes) -> None:
 
 
 @needs_vm
-@pytest.mark.xfail(
-    reason="resident modules take a little more than the budget",
-    raises=AssertionError,
-    strict=True,
-)
 def test_the_projects_own_firmware_fits_the_ram(own: Sizes) -> None:
     assert list(firmware_size.complaints(own)) == []
 
