@@ -11,7 +11,7 @@ from finder import Finder
 from inbox import Inbox
 from log import log
 from mqtt import LARGEST_INBOUND, Client
-from net import RefusedError, tls_context
+from net import RefusedError
 from outbox import MOST_EVENTS, MOST_RESULTS, Queue, event_text
 from ticks import ticks_diff, ticks_ms
 from wire import dropped_text, read_ack
@@ -181,7 +181,10 @@ class Link:
         config = self._config
         address, port, name = await self._finder.gateway()
         if config.mqtt_ca is not None and self._tls is None:
+            from dial import tls_context  # noqa: PLC0415 - the client loads it anyway
+
             self._tls = tls_context(config.mqtt_ca)
+            del tls_context
         client = Client(
             address,
             port,

@@ -5,7 +5,8 @@ import asyncio
 import packets
 from errors import LinkError
 from log import log
-from net import RefusedError, Stream, open_stream
+from net import RefusedError, Stream
+from ondemand import drop, make_room
 from ticks import ticks_add, ticks_diff, ticks_ms
 
 TYPE_CHECKING = False
@@ -14,11 +15,10 @@ if TYPE_CHECKING:
     from ssl import SSLContext
     from typing import Any
 
-# Bytes of a payload; bigger ones are skipped. A chunk of 2048 bytes takes 2.9 kB; taking an ack
+# Bytes of a payload; bigger ones are skipped. A chunk of 1024 bytes takes 1.5 kB; taking an ack
 # apart needs four times its size for a moment.
-LARGEST_INBOUND = 4_096
+LARGEST_INBOUND = 2_048
 MOST_IN_FLIGHT = 4
-CONNACK_S = 15.0  # also the TLS handshake, which starts with the first byte sent
 PUBACK_MS = 20_000
 WATCH_S = 0.5
 LARGEST_ID = 0xFFFF
@@ -53,7 +53,7 @@ class Client:
         self.defects = 0  # messages that on_message failed on
         self._place = (host, port, ssl, server_hostname or host)
         will = None if will_topic is None else (will_topic, will_payload)
-        self._hello = packets.connect(client_id, user, password, keepalive_s, will)
+        self._hello = (client_id, user, password, keepalive_s, will)
         self._keepalive_ms = keepalive_s * 1000
         self._on_message = on_message
         self._buffer = memoryview(buffer or bytearray(LARGEST_INBOUND))
@@ -74,15 +74,19 @@ class Client:
     async def connect(self) -> None:
         """Open the connection and say hello; RefusedError when the broker says no."""
         host, port, tls, name = self._place
-        self._stream = await open_stream(host, port, tls, name)
+        make_room()
+        import dial  # noqa: PLC0415 - for the time this takes
+
         try:
-            await asyncio.wait_for(self._greet(self._stream), CONNACK_S)
-        except asyncio.TimeoutError as error:  # noqa: UP041 - MicroPython has no built-in one
-            self._fail(LinkError("the broker does not answer CONNECT"))
-            raise self._failure() from error
-        except BaseException:
-            self._stream.close()
-            raise
+            stream = await dial.open_stream(host, port, tls, name)
+            await dial.greet(stream, dial.connect_packet(*self._hello))
+        finally:
+            del dial
+            drop("dial")
+        if self._error is not None:  # given up meanwhile
+            stream.close()
+            raise self._failure()
+        self._stream = stream
         self._heard = self._sent = ticks_ms()
 
     async def publish(
@@ -135,19 +139,6 @@ class Client:
         self._fail(error)
 
     # -- connection ---------------------------------------------------------------------
-
-    async def _greet(self, stream: Stream) -> None:
-        await stream.send(self._hello)
-        answer = self._buffer[:4]
-        await stream.read_into(answer)
-        if answer[0] != packets.CONNACK or answer[1] != 2:  # noqa: PLR2004 - its only length
-            packets.malformed("no CONNACK")
-        code = answer[3]
-        if code:
-            reason = packets.REASONS.get(code, f"code {code}")
-            kind = LinkError if code == packets.UNAVAILABLE else RefusedError
-            msg = f"the broker refuses the meter: {reason}"
-            raise kind(msg)
 
     def _open_stream(self) -> Stream:
         if self._stream is None or self._error is not None:

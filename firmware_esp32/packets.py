@@ -8,8 +8,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-CONNECT = 0x10
-CONNACK = 0x20
 PUBLISH = 0x30
 PUBACK = 0x40
 SUBSCRIBE = 0x82  # with the reserved bits [3.8.1]
@@ -20,23 +18,8 @@ DISCONNECT = b"\xe0\x00"
 QOS_BITS = 0x06
 QOS_1 = 0x02
 RETAIN = 0x01
-CLEAN_SESSION = 0x02  # connect flags [3.1.2.3]
-WILL_QOS_1_RETAINED = 0x04 | 0x08 | 0x20
-USER = 0x80
-PASSWORD = 0x40
 REFUSED = 0x80  # a SUBACK's return code for a refused subscription [3.9.3]
 LENGTH_BYTES = 4  # [2.2.3]
-
-# Return codes of CONNACK [3.2.2.3]; from 4 on somebody must act.
-REASONS = {
-    1: "protocol version not supported",
-    2: "client identifier rejected",
-    3: "broker unavailable",
-    4: "wrong user name or password",
-    5: "not authorised (wrong password?)",
-}
-UNAVAILABLE = 3
-
 
 def text(value: str) -> bytes:
     """Return a string with its length in front [1.5.3]."""
@@ -53,29 +36,6 @@ def header(first: int, length: int) -> bytes:
         raw.append(digit | 0x80 if length else digit)
         if not length:
             return bytes(raw)
-
-
-def connect(
-    client_id: str,
-    user: "str | None",
-    password: "str | None",
-    keepalive_s: int,
-    will: "tuple[str, str] | None",
-) -> bytes:
-    """Return CONNECT with a clean session; `will` is topic and text, QoS 1 and retained."""
-    flags = CLEAN_SESSION
-    body = text(client_id)
-    if will is not None:
-        flags |= WILL_QOS_1_RETAINED
-        body += text(will[0]) + text(will[1])
-    if user is not None:
-        flags |= USER
-        body += text(user)
-        if password is not None:
-            flags |= PASSWORD
-            body += text(password)
-    body = text("MQTT") + bytes((4, flags)) + struct.pack(">H", keepalive_s) + body
-    return header(CONNECT, len(body)) + body
 
 
 def publish_head(topic: str, length: int, packet_id: int, retain: bool) -> bytes:

@@ -8,7 +8,8 @@ import sys
 
 from errors import LinkError
 from mqtt import Client
-from net import RefusedError, tls_context
+from dial import tls_context
+from net import RefusedError
 from ticks import ticks_diff, ticks_ms
 
 TYPE_CHECKING = False

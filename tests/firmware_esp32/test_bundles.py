@@ -11,7 +11,7 @@ from tests.support.bundle_rig import METER, RELEASE, SITE, SPARE, Gateway, Meter
 from tests.support.signing import Signer
 
 KINDS = ("model", "calibration")
-SEVEN = b'{"seven":7}' * 500  # 5500 bytes: three chunks
+SEVEN = b'{"seven":7}' * 500  # 5500 bytes: six chunks
 EIGHT = b'{"eight":8}' * 400
 
 
@@ -39,11 +39,8 @@ async def test_a_good_one_runs_is_confirmed_and_survives_a_boot(
     assert meter.why() == []
     await meter.windows(1)
     assert meter.why() == [(kind, 7, "")]
-    assert [(offset, length) for _, _, offset, length in gateway.asked] == [
-        (0, 2048),
-        (2048, 2048),
-        (4096, 1404),
-    ]
+    whole = [(offset, 1024) for offset in range(0, 5120, 1024)]
+    assert [(offset, length) for _, _, offset, length in gateway.asked] == [*whole, (5120, 380)]
     meter.boot()
     assert meter.running[kind] == SEVEN
     assert meter.bundles.versions()[kind] == 7
@@ -210,26 +207,26 @@ async def test_a_refused_one_is_not_fetched_again_until_desired_changes(
 
 async def test_download_goes_on_after_the_link_was_down(meter: Meter, gateway: Gateway) -> None:
     entry = gateway.put("model", 7, SEVEN)
-    gateway.only = 2
+    gateway.only = 5
     await meter.desire(entry)
     assert meter.running["model"] is None
     assert meter.why() == []
     gateway.only = 1 << 30
     gateway.asked.clear()
     await meter.until_rest()
-    assert [offset for _, _, offset, _ in gateway.asked] == [4096]
+    assert [offset for _, _, offset, _ in gateway.asked] == [5120]
     assert meter.running["model"] == SEVEN
 
 
 async def test_download_goes_on_after_a_reboot(meter: Meter, gateway: Gateway) -> None:
     entry = gateway.put("model", 7, SEVEN)
-    gateway.only = 2
+    gateway.only = 5
     await meter.desire(entry)
     gateway.only = 1 << 30
     gateway.asked.clear()
     meter.boot()
     await meter.desire(entry)
-    assert [offset for _, _, offset, _ in gateway.asked] == [4096]
+    assert [offset for _, _, offset, _ in gateway.asked] == [5120]
     assert meter.running["model"] == SEVEN
 
 

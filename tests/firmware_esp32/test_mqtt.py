@@ -75,10 +75,10 @@ def test_publishes_by_tls_with_password(
         user="meter-1",
         password=PASSWORD,
         messages=20,
-        bytes=4000,
+        bytes=2000,
     )
     assert result["sent"] == result["received"] == 20
-    assert result["largest"] == 4000
+    assert result["largest"] == 2000
 
 
 @pytest.mark.parametrize("host", HOSTS)
