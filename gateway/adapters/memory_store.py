@@ -164,9 +164,37 @@ def _replace(tables: Tables, replaced: Replaced) -> None:
         return
     for row in finer:
         del tables.readings[row.row]
-    placed = [(row.at_ms - row.dt_ms, row.at_ms) for row in finer if row.at_ms is not None]
+    changed = finer + _trim(tables, replaced)
+    placed = [(row.at_ms - row.dt_ms, row.at_ms) for row in changed if row.at_ms is not None]
     if placed:
         tables.soil(replaced.meter_no, min(a for a, _ in placed), max(b for _, b in placed))
+
+
+def _trim(tables: Tables, replaced: Replaced) -> list[Record]:
+    """Let no two records share windows; return stored ones, as they were, that became shorter."""
+    _, _, first, last, by_row, _ = replaced
+    begin = first
+    shorter: list[Record] = []
+    for row in list(tables.readings.values()):
+        starts = row.seq - row.n + 1
+        if row.boot_no != replaced.boot_no or row.row == by_row or row.seq < first or starts > last:
+            continue
+        if starts < first and row.seq <= last:
+            begin = max(begin, row.seq + 1)
+        elif starts >= first and row.seq > last:
+            _shorten(tables, row.row, last + 1)
+            shorter.append(row)
+    if begin > last:
+        tables.readings.pop(by_row, None)
+    elif begin > first:
+        _shorten(tables, by_row, begin)
+    return shorter
+
+
+def _shorten(tables: Tables, number: int, first: int) -> None:
+    row = tables.readings[number]
+    n = row.seq - first + 1
+    tables.readings[number] = row._replace(n=n, dt_ms=max(1, row.dt_ms * n // row.n))
 
 
 def _move(tables: Tables, moved: Moved) -> None:

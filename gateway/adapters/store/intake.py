@@ -104,8 +104,47 @@ def _replace(db: sqlite3.Connection, replaced: Replaced) -> None:
         return
     db.executemany("DELETE FROM readings WHERE row = ?", [(row,) for row, _, _ in finer])
     placed = [(low, high) for _, low, high in finer if low is not None and high is not None]
+    placed += _trim(db, replaced)
     if placed:
         _soil(db, meter_no, min(low for low, _ in placed), max(high for _, high in placed))
+
+
+def _trim(db: sqlite3.Connection, replaced: Replaced) -> list[tuple[int, int]]:
+    """Let no two records share windows: the one that ends later keeps what is behind the other.
+
+    Its end, and with it time and registers, stays true; the means of what it keeps are those of
+    the whole. Return where stored records lay that became shorter.
+    """
+    boot_no, _, first, last, by_row, _ = replaced
+    begin = first
+    spans: list[tuple[int, int]] = []
+    for low, high in segments.ranges_by_seq(db, boot_no, first, last):
+        for row, seq, n, at_ms, dt_ms in db.execute(
+            "SELECT row, seq, n, at_ms, dt_ms FROM readings WHERE row >= ? AND row < ?"
+            " AND boot_no = ? AND row != ? AND seq >= ? AND seq - n + 1 <= ?"
+            " AND (seq - n + 1 < ? OR seq > ?)",
+            (low, high, boot_no, by_row, first, last, first, last),
+        ).fetchall():
+            if seq <= last:
+                begin = max(begin, seq + 1)
+            elif seq - n + 1 >= first:
+                _shorten(db, row, last + 1)
+                if at_ms is not None:
+                    spans.append((at_ms - dt_ms, at_ms))
+    if begin > last:
+        db.execute("DELETE FROM readings WHERE row = ?", (by_row,))
+    elif begin > first:
+        _shorten(db, by_row, begin)
+    return spans
+
+
+def _shorten(db: sqlite3.Connection, row: int, first: int) -> None:
+    """Have a record begin at a later window."""
+    db.execute(
+        "UPDATE readings SET dt_ms = max(1, dt_ms * (seq - ? + 1) / n), n = seq - ? + 1"
+        " WHERE row = ?",
+        (first, first, row),
+    )
 
 
 def _move(db: sqlite3.Connection, moved: Moved) -> None:
