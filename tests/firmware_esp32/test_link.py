@@ -130,7 +130,7 @@ def test_live_readings_flow_beside_backlog_and_a_download(host: Host, tmp_path: 
             for n in range(1, 4):
                 until(lambda n=n: len(gateway.messages["bundle/get"]) >= n)  # type: ignore[misc]
                 offset = gateway.messages["bundle/get"][-1]["offset"]
-                data = {"offset": offset, "data": "A" * 2_732, "last": n == 3}
+                data = {"offset": offset, "data": "A" * 1_368, "last": n == 3}
                 gateway.publish("bundle/chunk", data)
             until(lambda: meter.said("downloaded"), within_s=20)
             until(lambda: gateway.upto >= 120, within_s=60)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import dial
 import mqtt
 import packets
 import pytest
@@ -191,7 +192,7 @@ async def silent_later(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 
 
 async def test_no_connack_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mqtt, "CONNACK_S", 0.2)
+    monkeypatch.setattr(dial, "CONNACK_S", 0.2)
     async with serving(silent) as make:
         with pytest.raises(LinkError, match="does not answer"):
             await make().connect()
