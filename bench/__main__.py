@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.common import progress
 
-NAMES = ("ingest", "metering", "web", "storage")
+NAMES = ("ingest", "peers", "metering", "web", "storage")
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 BEGIN = "<!-- bench:begin -->"
 END = "<!-- bench:end -->"

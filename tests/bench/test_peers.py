@@ -11,7 +11,7 @@ import pytest
 from bench import peers_install
 from bench.common import Result
 from bench.load import METERS, PAYLOAD_BYTES, key_of, meter_name, payload
-from bench.peers import LIMITS, main, ratios
+from bench.peers import LIMITS, main, ratios, worst
 from bench.peers_install import DATA, PeerUnavailableError, headers_of, run
 from bench.peers_nodered import NodeRed
 from bench.peers_run import BROKER_OPTIONS, Peer, run_kill, run_speed, wait_until
@@ -117,6 +117,11 @@ def test_the_limits_are_ratios_of_the_same_run() -> None:
     assert not Result("peers", found | {"lost_on_kill": 1.0}, LIMITS).ok()
     slower = ratios(own | peers | {"nodered_readings_per_s": 10_001.0})
     assert not Result("peers", found | slower, LIMITS).ok()
+
+
+def test_one_reading_lost_in_one_round_is_not_hidden_by_the_median() -> None:
+    rounds = [{"lost_on_kill": lost, "twice_after_kill": 0.0} for lost in (0.0, 1.0, 0.0)]
+    assert worst(rounds) == {"lost_on_kill": 1.0, "twice_after_kill": 0.0}
 
 
 def test_an_unreachable_registry_is_said_in_one_line(
