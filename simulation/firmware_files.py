@@ -32,6 +32,12 @@ class Launch:
     command: Sequence[str]
     environment: Mapping[str, str]
     runner: Runner
+    home: Path
+
+    @property
+    def run_meter(self) -> Path:
+        """Return the script that runs a meter from its SIM.json."""
+        return self.home / _RUN
 
 
 def firmware_dir() -> Path:
@@ -57,8 +63,10 @@ def find_vm() -> Path | None:
     return Path(found) if found else None
 
 
-def launch(runner: Runner = Runner.AUTO, *, heap: str = HEAP) -> Launch:
-    """Return how to run the firmware here.
+def launch(
+    runner: Runner = Runner.AUTO, *, heap: str = HEAP, firmware: Path | None = None
+) -> Launch:
+    """Return how to run the firmware here: as source, or the linked one given (VM only).
 
     ConfigError when the VM is asked for and not installed.
     """
@@ -68,13 +76,9 @@ def launch(runner: Runner = Runner.AUTO, *, heap: str = HEAP) -> Launch:
         raise ConfigError(msg)
     if vm is None:
         # Isolated: nothing of the environment or of site-packages gets into the meter.
-        return Launch((sys.executable, "-I", "-S", "-u"), dict(os.environ), Runner.CPYTHON)
-    home = firmware_dir()
+        command = (sys.executable, "-I", "-S", "-u")
+        return Launch(command, dict(os.environ), Runner.CPYTHON, firmware_dir())
+    home = firmware or firmware_dir()
     # `.frozen` holds the VM's own asyncio.
     environment = {**os.environ, "MICROPYPATH": f".frozen:{home}:{home / 'host'}"}
-    return Launch((str(vm), "-X", f"heapsize={heap}"), environment, Runner.VM)
-
-
-def run_meter() -> Path:
-    """Return the script that runs a meter from its SIM.json. ConfigError as firmware_dir."""
-    return firmware_dir() / _RUN
+    return Launch((str(vm), "-X", f"heapsize={heap}"), environment, Runner.VM, home)

@@ -10,7 +10,7 @@ from typing import Self
 
 from gateway.domain.errors import ConfigError
 from simulation.chain import Chain
-from simulation.firmware_files import HEAP, Runner, firmware_dir, launch
+from simulation.firmware_files import HEAP, Runner, launch
 from simulation.sources import Source
 from simulation.supply import Supply
 from simulation.virtual_meter import VirtualMeter
@@ -53,9 +53,16 @@ class Fleet:
     `add` makes a meter's files, `start` runs it. Leaving ends every process.
     """
 
-    def __init__(self, directory: Path, *, runner: Runner = Runner.AUTO, heap: str = HEAP) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        runner: Runner = Runner.AUTO,
+        heap: str = HEAP,
+        firmware: Path | None = None,
+    ) -> None:
         self.directory = directory
-        self.launch = launch(runner, heap=heap)
+        self.launch = launch(runner, heap=heap, firmware=firmware)
         self.supply = Supply()
         self.meters: dict[str, VirtualMeter] = {}
 
@@ -113,7 +120,7 @@ class Fleet:
     def _put(self, meter: VirtualMeter, flash: FlashImage, names: list[str]) -> None:
         """Move files into the flash image."""
         root = meter.directory / "root"
-        script = firmware_dir() / "host" / "put_files.py"
+        script = self.launch.home / "host" / "put_files.py"
         pairs = [f"{name}={root / name}" for name in names]
         subprocess.run(  # noqa: S603 - our own script
             [*self.launch.command, str(script), str(_image(meter)), str(flash.size), *pairs],

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import IO
 
-from simulation.firmware_files import Launch, run_meter
+from simulation.firmware_files import Launch
 
 RESET_STATUS = 3  # run_meter ends with it when the firmware, or its loader, resets the board
 _LOG_BYTES = 256 * 1024  # of one file; the one before is kept as .1
@@ -102,7 +102,7 @@ class VirtualMeter:
             if self._down.is_set():
                 return False
             self._process = subprocess.Popen(  # noqa: S603 - our own firmware
-                [*self.launch.command, str(run_meter()), str(self.sim_path)],
+                [*self.launch.command, str(self.launch.run_meter), str(self.sim_path)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -233,4 +233,4 @@ def test_firmware_is_found_in_the_checkout_else_where_it_is_installed(
     installed = tmp_path / "share" / "wattwarden" / "firmware_esp32"
     (installed / "host").mkdir(parents=True)
     (installed / "host" / "run_meter.py").touch()
-    assert firmware_files.run_meter() == installed / "host" / "run_meter.py"
+    assert firmware_files.launch().run_meter == installed / "host" / "run_meter.py"

@@ -7,14 +7,12 @@ import subprocess
 import sys
 from base64 import b64encode
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import paho.mqtt.client as paho
 import pytest
 
-from simulation import virtual_meter
 from simulation.chain import Chain
 from simulation.firmware_files import Launch, Runner, launch
 from simulation.fleet import Fleet, Setup
@@ -174,17 +172,12 @@ class Home:
 
 
 @needs_vm
-def test_a_linked_meter_does_what_an_unlinked_one_does(
-    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_linked_meter_does_what_an_unlinked_one_does(built: Path, tmp_path: Path) -> None:
     plain = launch(Runner.VM, heap="1M")
     with Home(tmp_path / "plain", plain) as home:
         expected = home.readings(20)
     assert [row["seq"] for row in expected] == list(range(20))
-    code = built / "vm"
-    monkeypatch.setattr(virtual_meter, "run_meter", lambda: code / "host" / "run_meter.py")
-    path = {"MICROPYPATH": f".frozen:{code}:{code / 'host'}"}
-    linked = replace(plain, environment={**plain.environment, **path})
+    linked = launch(Runner.VM, heap="1M", firmware=built / "vm")
     with Home(tmp_path / "linked", linked) as home:
         assert home.readings(20) == expected
         gateway = home.gateway
