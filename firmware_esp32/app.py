@@ -248,7 +248,7 @@ class Meter:
         try:
             self.registers.save()
             self.keeper.flush(self.clock.offset_ms)
-        except FlashError as error:
+        except (FlashError, MemoryError) as error:
             log(f"app: not all could be saved ({error})")
 
     async def restart(self) -> None:
