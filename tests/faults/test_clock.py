@@ -107,7 +107,7 @@ def test_no_clock_at_the_start(
     [
         pytest.param(HOUR_S, id="+1h", marks=pytest.mark.soak),
         pytest.param(-HOUR_S, id="-1h", marks=pytest.mark.soak),
-        pytest.param(400 * DAY_S, id="+400d"),
+        pytest.param(400 * DAY_S, id="+400d", marks=pytest.mark.soak),
         pytest.param(-400 * DAY_S, id="-400d", marks=pytest.mark.soak),
     ],
 )

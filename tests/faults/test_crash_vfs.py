@@ -4,105 +4,34 @@ SQLite runs on a VFS that notes every write, truncation and sync. For each cut t
 together as a disk might hold them then: all that was synced, and of what came behind it any part.
 """
 
-import json
+import pickle
 import random
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
 from gateway.adapters.store.database import Database, connect
-from gateway.adapters.store.intake import load_ledger, write_batch
+from gateway.adapters.store.intake import load_ledger
 from gateway.domain.errors import StorageError
-from gateway.pipeline.decode import decode
-from gateway.services.batches import Batch
-from gateway.services.planner import Planner, PlanRules
-from tests.gateway.services.site_rig import FakeNow, spool, windows
 
-apsw = pytest.importorskip("apsw", reason="pip install apsw")
+pytest.importorskip("apsw", reason="pip install apsw")
 
 SEED = 20_261_122
 SECTOR = 512
-BATCHES = 120
 Op = tuple[str, str, int, bytes]  # what, file, offset or size or number of the commit, data
 
 
-class NotingFile(apsw.VFSFile):  # type: ignore[misc, name-defined] # a C extension
-    """A file of the usual VFS whose changes are noted."""
-
-    def __init__(self, vfs: str, name: Any, flags: list[int], ops: list[Op]) -> None:  # noqa: ANN401
-        super().__init__(vfs, name, flags)
-        text = name if isinstance(name, str) else name.filename()
-        self._file, self._ops = Path(text).name, ops
-
-    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - SQLite's names
-        """Note and write."""
-        self._ops.append(("write", self._file, offset, bytes(data)))
-        super().xWrite(data, offset)
-
-    def xTruncate(self, size: int) -> None:  # noqa: N802
-        """Note and truncate."""
-        self._ops.append(("truncate", self._file, size, b""))
-        super().xTruncate(size)
-
-    def xSync(self, flags: int) -> None:  # noqa: N802
-        """Note and sync."""
-        self._ops.append(("sync", self._file, 0, b""))
-        super().xSync(flags)
-
-
-class NotingVfs(apsw.VFS):  # type: ignore[misc, name-defined] # a C extension
-    """The usual VFS with noting files."""
-
-    def __init__(self, ops: list[Op]) -> None:
-        self._ops = ops
-        super().__init__("noting", "")
-
-    def xOpen(self, name: Any, flags: list[int]) -> NotingFile:  # noqa: ANN401, N802
-        """Open a file."""
-        return NotingFile("", name, flags, self._ops)
-
-
-def batches(path: Path) -> list[Batch]:
-    """Plan what a meter sends in two minutes: live windows, repeats, spool records, rubbish."""
-    with closing(sqlite3.connect(path)) as db:
-        ledger = load_ledger(db)
-    planner = Planner(ledger, PlanRules(auto_register=True, nominal_voltage_v=230.0), FakeNow())
-    planned = []
-    for number in range(BATCHES):
-        first = number * 12
-        readings: list[dict[str, Any]] = windows(first, first + 9)
-        if number % 5 == 4:
-            readings = [spool(first + 9, 10), *windows(first - 12, first - 8)]
-        payload = json.dumps(readings).encode()
-        planner.message("t", f"m{number % 3}", decode(payload), FakeNow().wall)
-        planned.append(planner.finish())
-    return planned
-
-
 def record(path: Path, synchronous: str) -> tuple[list[Op], list[int]]:
-    """Write all batches on the noting VFS; return what was noted, and rows after each commit."""
-    Database(path).close()
-    planned = batches(path)
-    ops: list[Op] = []
-    vfs = NotingVfs(ops)
-    db = apsw.Connection(str(path), vfs="noting")
-    for pragma in ("journal_mode = WAL", f"synchronous = {synchronous}", "foreign_keys = ON"):
-        db.execute(f"PRAGMA {pragma}").fetchall()
-    db.execute("PRAGMA wal_autocheckpoint = 60").fetchall()  # many checkpoints among the cuts
-    rows = []
-    for number, batch in enumerate(planned):
-        db.execute("BEGIN IMMEDIATE")
-        write_batch(cast("sqlite3.Connection", db), batch)
-        db.execute("COMMIT")
-        ops.append(("commit", "", number, b""))
-        rows.append(db.execute("SELECT count(*) FROM readings").fetchone()[0])
-    assert rows[-1] > BATCHES * 5
-    db.close()
-    vfs.unregister()
+    """Have all batches written on the noting VFS; return what was noted, and rows by commit."""
+    out = path.with_suffix(".noted")
+    words = [sys.executable, "-m", "tests.support.noting_vfs", str(path), synchronous, str(out)]
+    subprocess.run(words, cwd=Path(__file__).parents[2], check=True, timeout=120)
+    ops, rows = pickle.loads(out.read_bytes())  # noqa: S301 - written by the line above
     return ops, rows
 
 

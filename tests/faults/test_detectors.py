@@ -61,7 +61,7 @@ def break_at(monkeypatch: pytest.MonkeyPatch, seq: int) -> None:
     monkeypatch.setattr(MeterJudge, "judge", broken)
 
 
-@pytest.mark.parametrize("restarts", [1, 4])
+@pytest.mark.parametrize("restarts", [1, pytest.param(4, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("at", [0, 25, 45, 100, 130])
 async def test_what_came_while_it_was_off_is_judged_once_it_is_mended(
     site: Site, monkeypatch: pytest.MonkeyPatch, at: int, restarts: int

@@ -47,8 +47,8 @@ def test_acked_windows_give_their_memory_back(steps: list[tuple[int, int]]) -> N
         for seq in range(ring.lo, ring.end):
             ring.read(seq, row)
             assert row.up_ms == seq * 1000
-        # What is held, the page half used at either end, and two kept for what comes.
-        assert held(ring) <= ((ring.end - ring.lo) // 13 + 4) * 1024
+        # What is held, the page half used at either end and where it wraps, and two kept.
+        assert held(ring) <= ((ring.end - ring.lo) // 13 + 6) * 1024
 
 
 def test_without_room_in_the_heap_it_is_full_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
