@@ -21,6 +21,7 @@ RETAIN = 0x01
 REFUSED = 0x80  # a SUBACK's return code for a refused subscription [3.9.3]
 LENGTH_BYTES = 4  # [2.2.3]
 
+
 def text(value: str) -> bytes:
     """Return a string with its length in front [1.5.3]."""
     raw = value.encode()
