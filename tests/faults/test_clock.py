@@ -73,7 +73,7 @@ def send_for(meter: MeterClient, house: House, seconds: float, **fields: Any) ->
 @pytest.mark.parametrize(
     "start",
     [
-        pytest.param(0, id="1970"),
+        pytest.param(0, id="1970", marks=pytest.mark.soak),
         pytest.param(946_684_800, id="2000", marks=pytest.mark.soak),
     ],
 )

@@ -1,6 +1,8 @@
 """One meter that babbles, and ten times the rated load: nobody starves, nothing is shed."""
 
 import logging
+import random
+import socket
 import threading
 import time
 from contextlib import ExitStack
@@ -14,6 +16,8 @@ from tests.support.mosquitto import Mosquitto
 from tests.support.readings import House, now_ms
 
 log = logging.getLogger(__name__)
+SEED = 20_261_122
+MALFORMED = 5900
 QUIET_METERS = 5
 RATED = 500.0  # readings a second (docs/performance.md)
 PATIENCE_S = 3.0  # a quiet gateway waits up to 1.5 s for company before it commits
@@ -118,3 +122,32 @@ def test_ten_times_the_rated_load(own_broker: Mosquitto, make_faulty: MakeFaulty
         assert_all_once(daemon.database, feeder.meter.meter, feeder.sent)
     assert grown < 60e6
     assert told_s < 30
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_malformed_connects_to_the_broker_and_the_web(
+    own_broker: Mosquitto, make_faulty: MakeFaulty
+) -> None:
+    dice = random.Random(SEED)
+    daemon = make_faulty()
+    daemon.start(within_s=60)
+    meter = MeterClient("kitchen", own_broker.port, boot=7, window=20_000)
+    with meter, Feeder(meter, 100) as feeder:
+        time.sleep(5)
+        warm = daemon.rss_bytes()
+        for number in range(MALFORMED):
+            port = daemon.web_port if number % 3 == 2 else own_broker.port
+            # A true beginning of a CONNECT on every other one, and rubbish behind it.
+            head = b"\x10\x20\x00\x04MQTT\x04" if number % 2 else b""
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+                sock.sendall(head + dice.randbytes(dice.randrange(200)))
+        feeder.stop()
+        meter.wait_covered(within_s=60)
+        grown = daemon.rss_bytes() - warm
+    log.info("memory grew by %.1f MB", grown / 1e6)
+    assert grown < 16e6
+    assert daemon.ready()
+    daemon.terminate(within_s=15)
+    assert_all_once(daemon.database, "kitchen", feeder.sent)
+    assert "Traceback" not in daemon.log()

@@ -42,7 +42,7 @@ def wait_flowing(daemon: FaultyDaemon, meter: MeterClient) -> None:
 
 @pytest.mark.parametrize(
     "cuts",
-    [3, pytest.param(100, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])],
+    [2, pytest.param(100, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])],
 )
 def test_what_was_acknowledged_survives_a_power_cut(
     own_broker: Mosquitto, make_faulty: MakeFaulty, loop_disk: LoopDisk, cuts: int
@@ -95,7 +95,7 @@ def _rows_lost(disk: LoopDisk, synchronous: str) -> int:
 
 @pytest.mark.parametrize(
     "kills",
-    [3, pytest.param(100, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])],
+    [2, pytest.param(100, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])],
 )
 def test_kills_at_random_moments(
     own_broker: Mosquitto, make_faulty: MakeFaulty, kills: int
