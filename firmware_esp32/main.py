@@ -113,7 +113,10 @@ def start(root: str) -> None:
         __import__("app").main(root)
     except Exception as error:  # noqa: BLE001 - whatever it is, the meter must come up again
         getattr(sys, "print_exception", print)(error)  # the console is the log
-        after_failure(root)
+        try:
+            after_failure(root)
+        except Exception as again:  # noqa: BLE001 - no memory left to look: the next boot looks
+            print(again)  # noqa: T201
     _restart()
 
 

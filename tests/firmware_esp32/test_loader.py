@@ -3,8 +3,11 @@
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import main
 import pytest
 from bootslot import NONE, Record
 from errors import FlashError
@@ -109,6 +112,20 @@ def test_a_wrong_byte_is_found_after_the_start_failed(tmp_path: Path) -> None:
     assert choose(str(tmp_path)) == 1
     after_failure(str(tmp_path))
     assert choose(str(tmp_path)) == 0
+
+
+def test_a_board_without_memory_to_look_is_reset_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: str) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(main, "_prepare", lambda _: None)
+    monkeypatch.setattr(main, "after_failure", fail)
+    monkeypatch.setitem(sys.modules, "app", SimpleNamespace(main=fail))
+    with pytest.raises(SystemExit) as ended:
+        main.start(str(tmp_path))
+    assert ended.value.code == main.RESTART
 
 
 def test_what_cannot_be_marked_is_not_started(
