@@ -7,12 +7,20 @@ from typing import Any
 
 import pytest
 
-from tests.support.bundle_rig import METER, RELEASE, SITE, SPARE, Gateway, Meter, firmware, install
+from tests.support.bundle_rig import (
+    EIGHT,
+    KINDS,
+    METER,
+    RELEASE,
+    SEVEN,
+    SITE,
+    SPARE,
+    Gateway,
+    Meter,
+    firmware,
+    install,
+)
 from tests.support.signing import Signer
-
-KINDS = ("model", "calibration")
-SEVEN = b'{"seven":7}' * 500  # 5500 bytes: six chunks
-EIGHT = b'{"eight":8}' * 400
 
 
 @pytest.fixture

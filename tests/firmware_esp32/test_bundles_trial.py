@@ -6,11 +6,7 @@ import pytest
 from bundles import TOUCH_MS, TRIAL_MS
 from ticks import ticks_ms
 
-from tests.support.bundle_rig import Gateway, Meter, firmware, install
-
-KINDS = ("model", "calibration")
-SEVEN = b'{"seven":7}' * 500  # 5500 bytes: three chunks
-EIGHT = b'{"eight":8}' * 400
+from tests.support.bundle_rig import EIGHT, KINDS, SEVEN, Gateway, Meter, firmware, install
 
 
 @pytest.fixture

@@ -18,6 +18,9 @@ RELEASE = Signer(1)
 SPARE = Signer(2)  # the second pinned release key
 SITE = Signer(3)
 KEYS = {"release": [RELEASE.public, SPARE.public], "site": [SITE.public]}
+KINDS = ("model", "calibration")  # those that are applied while the meter runs
+SEVEN = b'{"seven":7}' * 500  # 5500 bytes: several chunks
+EIGHT = b'{"eight":8}' * 400
 
 
 def signer(kind: str) -> Signer:
