@@ -55,7 +55,6 @@ class Link:
         self.acked = False  # the gateway itself has answered on this connection
         self.events = Queue(MOST_EVENTS)
         self.results = Queue(MOST_RESULTS)
-        self.bad_messages = 0
         self.inbox = Inbox(handlers, self._handler_failed)
         self._config = config
         self._board = board
@@ -304,7 +303,6 @@ class Link:
         except (ValueError, RuntimeError, BadRecordError):  # RuntimeError: nested too deeply
             message = None
         if not isinstance(message, dict):
-            self.bad_messages += 1
             log(f"link: {kind} is no JSON object")
         elif kind == "ack":
             self._take_ack(message, retained)
