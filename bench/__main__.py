@@ -1,4 +1,4 @@
-"""Run every benchmark and rewrite the table in `docs/performance.md`."""
+"""Run every benchmark, or those named, and rewrite their tables in `docs/performance.md`."""
 
 import argparse
 import json
@@ -10,10 +10,14 @@ from typing import Any
 
 from bench.common import progress
 
-NAMES = ("ingest", "peers", "metering", "web", "storage")
+NAMES = (
+    *("ingest", "peers", "metering", "calibration", "firmware"),
+    *("month", "push", "web", "storage", "cloud", "judging", "detection"),
+)
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 BEGIN = "<!-- bench:begin -->"
 END = "<!-- bench:end -->"
+HEAD = "### "
 
 
 def run(name: str, *, quick: bool) -> tuple[dict[str, Any] | None, int]:
@@ -25,24 +29,20 @@ def run(name: str, *, quick: bool) -> tuple[dict[str, Any] | None, int]:
     return (json.loads(lines[-1]) if lines else None), done.returncode
 
 
-def table(results: list[dict[str, Any]]) -> str:
-    """Lay the results out as one Markdown table per benchmark."""
-    parts = [f"Measured {datetime.now(UTC):%Y-%m-%d} by `make bench`."]
-    for result in results:
-        facts = ", ".join(f"{key} {value}" for key, value in result["machine"].items())
-        rows = [
-            f"### {result['name']}",
-            "",
-            facts,
-            "",
-            "| figure | value | limit |",
-            "|---|---|---|",
-        ]
-        for figure, value in result["figures"].items():
-            limit = result["limits"].get(figure)
-            rows.append(f"| {figure} | {value:g} | {_limit(limit)} |")
-        parts.append("\n".join(rows))
-    return "\n\n".join(parts)
+def table(result: dict[str, Any]) -> str:
+    """Lay a result out as a Markdown section."""
+    facts = ", ".join(f"{key} {value}" for key, value in result["machine"].items())
+    rows = [
+        f"{HEAD}{result['name']}",
+        "",
+        f"Measured {datetime.now(UTC):%Y-%m-%d} by `python -m bench.{result['name']}`: {facts}",
+        "",
+        "| figure | value | limit |",
+        "|---|---|---|",
+    ]
+    for figure, value in result["figures"].items():
+        rows.append(f"| {figure} | {value:g} | {_limit(result['limits'].get(figure))} |")
+    return "\n".join(rows)
 
 
 def _limit(limit: dict[str, Any] | None) -> str:
@@ -52,24 +52,32 @@ def _limit(limit: dict[str, Any] | None) -> str:
     return f"{sign} {limit['limit']:g} {'ok' if limit['ok'] else '**failed**'}"
 
 
-def rewrite(page: str, body: str) -> str:
-    """Return the page with what stands between its two marks replaced."""
+def rewrite(page: str, results: list[dict[str, Any]]) -> str:
+    """Return the page with the sections of these results new; those of others stay."""
     if BEGIN not in page or END not in page:
-        return f"{page.rstrip()}\n\n{BEGIN}\n{body}\n{END}\n"
+        page = f"{page.rstrip()}\n\n{BEGIN}\n{END}\n"
     before, _, rest = page.partition(BEGIN)
-    return f"{before}{BEGIN}\n{body}\n{END}{rest.partition(END)[2]}"
+    between, _, after = rest.partition(END)
+    found = {part.split("\n", 1)[0]: HEAD + part.strip() for part in between.split(HEAD)[1:]}
+    found |= {result["name"]: table(result) for result in results}
+    order = sorted(found, key=lambda name: NAMES.index(name) if name in NAMES else len(NAMES))
+    body = "\n\n".join(found[name] for name in order)
+    return f"{before}{BEGIN}\n{body}\n{END}{after}"
 
 
 def main() -> int:
-    """Run all; exit status 1 when any limit fails or any benchmark breaks."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Run them; exit status 1 when any limit fails or any benchmark breaks."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
     parser.add_argument("--quick", action="store_true", help="shorter, and leaves the page alone")
     args = parser.parse_args()
-    outcomes = [run(name, quick=args.quick) for name in NAMES]
+    if unknown := set(args.names) - set(NAMES):
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    outcomes = [run(name, quick=args.quick) for name in args.names or NAMES]
     results = [result for result, _ in outcomes if result is not None]
     if not args.quick:
         page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else "# Performance\n"
-        PAGE.write_text(rewrite(page, table(results)), encoding="utf-8")
+        PAGE.write_text(rewrite(page, results), encoding="utf-8")
         progress(f"rewrote {PAGE}")
     return max(status for _, status in outcomes)
 

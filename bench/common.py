@@ -110,7 +110,8 @@ class Limit:
 
     def met(self, measured: float) -> bool:
         """Tell whether a measured value is good enough."""
-        return measured >= self.value if self.bound == "min" else measured <= self.value
+        # A numpy figure compares to a numpy bool, which is no JSON.
+        return bool(measured >= self.value if self.bound == "min" else measured <= self.value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,13 @@
 The ack follows the commit, so this is an upper bound of publish → committed.
 """
 
-import threading
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
-from bench.load import BOOT, METERS, Ack, close, connect, messages, meter_name
+from bench.load import BOOT, METERS, Ack, messages, meter_name
+from bench.traffic import Wire
 
 WARM_UP_S = 3.0  # let the gateway see the rate before it counts
 SHORTEST_WINDOW_MS = 100  # of the protocol
@@ -28,24 +27,20 @@ class LatencyProbe:
     """One connection that publishes in a fixed rhythm and follows the acks."""
 
     def __init__(self, port: int) -> None:
-        self._lock = threading.Lock()
         self._sent: dict[str, list[float]] = {meter_name(i): [] for i in range(METERS)}
         self._done: dict[str, list[float]] = {meter_name(i): [] for i in range(METERS)}
         self._decode = msgspec.json.Decoder(Ack).decode
-        self._client = connect(port, "bench-latency")
-        self._client.on_message = self._on_message
-        ready = threading.Event()
-        self._client.on_subscribe = lambda *_: ready.set()
-        self._client.subscribe("ww/v1/+/ack", qos=0)
-        ready.wait(5)
+        self._wire = Wire(port, "bench-latency")
+        self._wire.subscribe("ww/v1/+/ack")
 
-    def _on_message(self, _client: object, _data: object, message: Any) -> None:  # noqa: ANN401 - paho's
-        now = time.monotonic()
-        ack = self._decode(message.payload)
-        meter = message.topic.split("/", 3)[2]
-        if ack.boot != BOOT or meter not in self._done:
-            return
-        with self._lock:
+    def _listen(self, until_s: float) -> None:
+        """Send what waits; follow the acks until a moment (monotonic s)."""
+        for topic, body in self._wire.turn(until_s):
+            now = time.monotonic()
+            ack = self._decode(body)
+            meter = topic.split("/", 3)[2]
+            if ack.boot != BOOT or meter not in self._done:
+                continue
             done = self._done[meter]
             newly = min(ack.upto + 1, len(self._sent[meter])) - len(done)
             done.extend([now] * max(newly, 0))
@@ -54,33 +49,32 @@ class LatencyProbe:
         """Publish `rate` readings a second, all meters in turn; wait for the last acks.
 
         Where a window would be shorter than any may be, the meters' time runs faster than
-        ours and starts as much earlier, so that no reading is in the future.
+        ours and starts as much earlier, so that no reading is in the future. A reading's clock
+        starts when it was due: a machine that is late with it has no excuse.
         """
         total = int(rate * (seconds + WARM_UP_S))
         window_ms = max(SHORTEST_WINDOW_MS, 1000 * METERS // rate)
         ahead_ms = window_ms * total // METERS - int((seconds + WARM_UP_S) * 1000)
         windows = messages(int(time.time() * 1000) - ahead_ms, window_ms)
-        began = time.monotonic()
-        for count, (meter, _, body) in enumerate(windows):
-            if count == total:
-                break
-            pause = began + count / rate - time.monotonic()
-            if pause > 0:
-                time.sleep(pause)
-            with self._lock:
-                self._sent[meter].append(time.monotonic())
-            self._client.publish(f"ww/v1/{meter}/readings", body, qos=1)
-        self._wait_all(within_s=15)
-        close(self._client)
+        with self._wire:
+            began = time.monotonic()
+            for count, (meter, _, body) in enumerate(windows):
+                if count == total:
+                    break
+                due = began + count / rate
+                if due > time.monotonic():
+                    self._listen(due)
+                self._sent[meter].append(due)
+                self._wire.publish(f"ww/v1/{meter}/readings", body)
+            self._wait_all(within_s=15)
         return self._outcome(began + WARM_UP_S)
 
     def _wait_all(self, within_s: float) -> None:
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
-            with self._lock:
-                if all(len(self._sent[m]) == len(self._done[m]) for m in self._sent):
-                    return
-            time.sleep(0.05)
+            self._listen(time.monotonic() + 0.05)
+            if all(len(self._sent[m]) == len(self._done[m]) for m in self._sent):
+                return
 
     def _outcome(self, since: float) -> Outcome:
         latencies: list[float] = []

@@ -1,9 +1,9 @@
 """Real recordings through the firmware: an ideal converter tests the maths, a chain all.
 
-The reference values are independent harmonic fits that lie beside the recordings. They
-contain the recorder's constant offset of the current, which no current transformer passes:
-it is taken off them with the fit's own `idc`. Absolute volts of `hfhadc` are doubtful, so its
-scale is arbitrary here: both sides use the same.
+The references lie beside the recordings: independent harmonic fits, and for some of `scope25k`
+what the oscilloscope itself showed. They contain the recorder's constant offset, which no
+current transformer passes: it is taken off them, with the fit's own `idc` where there is one.
+Absolute volts of `hfhadc` are doubtful, so its scale is arbitrary here: both sides use the same.
 """
 
 from collections.abc import Iterator
@@ -28,6 +28,7 @@ LIMITS = [
     Limit("recordings_pf_worst", "max", PF_LIMIT),
     Limit("recordings_v_rms_worst_pct", "max", RMS_LIMIT_PCT),
     Limit("recordings_i_rms_worst_pct", "max", RMS_LIMIT_PCT),
+    Limit("voltage_recordings_v_rms_worst_pct", "max", RMS_LIMIT_PCT),
 ]
 _SECONDS = 20  # the recording is played over and over, and bursts fall everywhere in it
 _FINER = 8  # interpolation by the discrete Fourier transform, then linear
@@ -37,6 +38,8 @@ _BURST_US = FRAMES * 250 + GAP_US
 _GOLDEN = 0.6180339887498949
 _STEP_V, _STEP_A = 0.2, 0.02  # V and A per code in the ideal meter's record: any will do
 _CHAIN_FROM_W = 100.0
+_SCOPE_HZ = 25_000.0
+_SCREEN = " (its screen)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +94,21 @@ class IdealConverter:
 
 
 def load(folder: Path) -> list[Recording]:
-    """Return every recording of both sets that has a voltage."""
+    """Return every recorded pair of channels of both sets, by each reference that it has."""
     return [*_hfhadc(folder), *_scope(folder)]
+
+
+def voltage_only(folder: Path) -> list[Recording]:
+    """Return the scope's records without a current and a reference, by their plain RMS."""
+    waves = pd.read_parquet(folder / "scope25k_wave.parquet")
+    known = set(pd.read_csv(folder / "scope25k_truth.csv").rec)
+    found = []
+    for name, wave in waves[~waves.rec.isin(known)].groupby("rec"):
+        volts = wave.v_ch1.to_numpy(float)
+        whole = float(np.std(volts))
+        alone = Recording(str(name), _SCOPE_HZ, volts, 0 * volts, whole, np.nan, np.nan, np.nan)
+        found.append(alone)
+    return found
 
 
 def _hfhadc(folder: Path) -> Iterator[Recording]:
@@ -110,12 +126,17 @@ def _scope(folder: Path) -> Iterator[Recording]:
         wave = waves[row.rec]
         amps = wave[str(row.i_ch).lower()[:5]].to_numpy(float)
         volts = wave[str(row.v_ch).lower()].to_numpy(float)
-        yield _judged(f"{row.rec} {row.i_ch}", row, volts, amps)
-    for name in sorted(set(waves) - set(truth.rec)):
-        # Voltage only, and not in the list: judged by the plain sum over the record.
-        volts = waves[name].v_ch1.to_numpy(float)
-        whole = float(np.std(volts))
-        yield Recording(name, 25000.0, volts, 0 * volts, whole, np.nan, np.nan, np.nan)
+        name = f"{row.rec} {row.i_ch}"
+        yield _judged(name, row, volts, amps)
+        shown = float(row.scope_Vrms), float(row.scope_Irms)
+        if not np.isnan(shown).any():
+            # Its screen showed the RMS of the whole record, offset and all.
+            v_rms, i_rms = (
+                float(np.sqrt(rms**2 - samples.mean() ** 2))
+                for rms, samples in zip(shown, (volts, amps), strict=True)
+            )
+            name = f"{name}{_SCREEN}"
+            yield Recording(name, _SCOPE_HZ, volts, amps, v_rms, i_rms, np.nan, np.nan)
 
 
 def _judged(name: str, row: object, volts: Floats, amps: Floats) -> Recording:
@@ -208,13 +229,19 @@ def run_recordings(*, quick: bool) -> Figures:
     recordings = load(data / "01_waveforms")
     seconds = 10 if quick else _SECONDS
     plain = ideal(recordings, seconds)
+    alone = ideal(voltage_only(data / "01_waveforms"), seconds)
     for off in sorted(plain, key=lambda off: -np.nanmax(np.abs([off.v, off.i, 100 * off.pf])))[:6]:
         progress(f"{off.name}: V {off.v:+.3f} %, I {off.i:+.3f} %, PF {off.pf:+.5f}")
     whole = through_chain(recordings, seconds)
+    screens = [off for off in plain if off.name.endswith(_SCREEN)]
     return {
-        "recordings": len(plain),
+        # Distinct ones: pairs of channels, and voltages alone. A screen judges one a second time.
+        "recordings": len(plain) - len(screens) + len(alone),
+        "recordings_with_screen": len(screens),
         "recordings_with_pf": sum(not np.isnan(off.pf) for off in plain),
         **_worst("recordings", plain),
+        "voltage_recordings": len(alone),
+        "voltage_recordings_v_rms_worst_pct": max(abs(off.v) for off in alone),
         "chain_recordings": len(whole),
         **_worst("chain_recordings", whole),
     }

@@ -94,6 +94,7 @@ async def _main() -> None:
         if order["calibration"] is not None:
             meter.calibration = tables.parse(order["calibration"], names)
         average = collector.Average(board.clamps)
+        meter.tap = average.tap
         for _ in range(order["windows"]):
             w = await meter.window()
             average.add(w)

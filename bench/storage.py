@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-import msgspec
+import orjson
 
 from bench.common import Figures, Limit, Result, finish, percentile, progress, work_directory
 from bench.year import CHANNEL, DAY_MS, METER, ZONE, make_year
@@ -28,11 +28,11 @@ END_MS = 1_763_769_600_000  # 2025-11-22 00:00 UTC
 SPANS = (("day", 1, "raw"), ("month", 30, "15m"), ("year", 365, "1d"))
 REPEATS = 21
 MONTH_DAYS = 30
-_json = msgspec.json.Encoder().encode
 
 
 def _encode(series: Series) -> bytes:
-    return _json({"t": series.t, **series.columns})
+    columns = {"t": series.t, **series.columns}
+    return orjson.dumps(columns, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 async def charts(path: Path, repeats: int) -> Figures:

@@ -15,7 +15,8 @@ import numpy as np
 
 from gateway.adapters.store import rollups, segments
 from gateway.adapters.store.database import Database, opened
-from gateway.adapters.store.intake import INSERT_READING
+from gateway.adapters.store.intake import READING_COLUMNS
+from gateway.adapters.store.many import insert_many
 from gateway.adapters.store.schema import SEGMENT_BITS
 from gateway.domain.meters import ChannelInfo, MeterInfo, Role
 from gateway.domain.readings import Channel, Reading
@@ -49,7 +50,7 @@ def make_year(path: Path, end_ms: int, raw_days: int, *, days: int = 365) -> Non
 
 
 def _insert(database: Database, batch: list[Row]) -> None:
-    database.write_now(lambda db: db.executemany(INSERT_READING, batch).rowcount)
+    database.write_now(lambda db: insert_many(db, "readings", READING_COLUMNS, batch))
 
 
 def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from calibration.bend import Bend, Shape, bend_of
 from calibration.record import POINTS_MAX, CalibrationRecord, ChannelRecord, Point
 from calibration.sums import ChannelSums, RawSums
 from gateway.domain.errors import BadInputError
@@ -21,9 +22,7 @@ _TREND_POINTS = 3
 _LEAST_SPREAD = 1.2  # two loads nearer than this are one point
 _PHASE_MAX = 0.35  # rad: 20 degrees; more is another wire, or a load that is not resistive
 _FACTOR_MIN = 0.98  # of a reference load that may be taken for resistive
-# One standard deviation: of the slope of gain over level among converters with an integral
-# non-linearity of 8 mV, and of an instrument's readings of the same voltage.
-_BEND, _REPEATS = 0.006, 1e-4
+REPEATS = 1e-4  # one standard deviation of an instrument's readings of the same voltage
 _SLOPE_MAX = 0.03
 _LEAST_OF_NOISE = 0.1  # of the noise's product with the voltage
 _FRAMES_PER_WINDOW = 3000  # about, of whole cycles
@@ -63,17 +62,24 @@ class LoadPoint:
 
 
 def fit(
-    no_load: RawSums, points: Sequence[LoadPoint], *, version: int, made: str = ""
+    no_load: RawSums,
+    points: Sequence[LoadPoint],
+    *,
+    version: int,
+    made: str = "",
+    repeats: float = REPEATS,
 ) -> CalibrationRecord:
     """Return the record for all channels of `no_load`.
 
+    `repeats` is how well the reference repeats a voltage: the relative standard deviation of
+    what it read at one point.
     BadInputError when a channel has no point, when a load was not resistive, too small
     to be seen, clipped, or against another clamp's direction; the text says which.
     """
     if not points:
         msg = "no load was measured: at least one resistive load per channel is needed"
         raise BadInputError(msg)
-    voltage = _voltage(points)
+    voltage = voltage_of(points, repeats, bend_of(shapes(no_load, points)))
     channels = []
     for name in no_load.channels:
         own = [point for point in points if point.channel == name]
@@ -91,13 +97,25 @@ def fit(
     )
 
 
-def _voltage(points: Sequence[LoadPoint]) -> Voltage:
+def shapes(no_load: RawSums, points: Sequence[LoadPoint]) -> list[Shape]:
+    """Return what each load tells of the converter's bend."""
+    return [
+        Shape(point.channel, point.sums, no_load.channels[point.channel].rms)
+        for point in points
+        if point.channel in no_load.channels
+    ]
+
+
+def voltage_of(
+    points: Sequence[LoadPoint], repeats: float = REPEATS, bend: Bend | None = None
+) -> Voltage:
     """Return the voltage's gain, and how it changes with the level.
 
     The converter's bend makes the gain depend on the level, and the mains stands at
     another one at each point (a load pulls it down). The slope is a least-squares one,
-    held back by how little such converters bend and how well an instrument repeats.
+    weighed by how well an instrument repeats against what is known of the bend.
     """
+    known = bend or Bend()
     for point in points:
         if point.sums.v_rms <= 0 or point.reference.v <= 0:
             msg = f"channel {point.channel}: a point without voltage"
@@ -108,7 +126,8 @@ def _voltage(points: Sequence[LoadPoint]) -> Voltage:
     gain = sum(gains) / n
     away = [point.sums.v_rms / at - 1 for point in points]
     above = sum(x * (y / gain - 1) for x, y in zip(away, gains, strict=True))
-    slope = above / (sum(x * x for x in away) + (_REPEATS / _BEND) ** 2)
+    held = (repeats / known.doubt) ** 2
+    slope = (above + held * known.slope) / (sum(x * x for x in away) + held)
     return Voltage(gain, max(-_SLOPE_MAX, min(_SLOPE_MAX, slope)), at)
 
 

@@ -3,6 +3,9 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from gateway.domain.errors import BadInputError
 
 FORMAT = 1
 POINTS_MAX = 8
@@ -58,6 +61,39 @@ class CalibrationRecord:
             "ch": [_channel(channel) for channel in self.channels],
         }
         return json.dumps(whole, sort_keys=True, separators=(",", ":"))
+
+
+def parse(text: str) -> CalibrationRecord:
+    """Return a record that `as_json` wrote. BadInputError for anything else."""
+    try:
+        whole = json.loads(text)
+        if whole["format"] != FORMAT:
+            msg = "a calibration record of another format"
+            raise BadInputError(msg)
+        return CalibrationRecord(
+            version=int(whole["version"]),
+            v_gain=float(whole["v"]["gain"]),
+            v_slope=float(whole["v"]["slope"]),
+            v_at=float(whole["v"]["at"]),
+            channels=[_parsed(row) for row in whole["ch"]],
+            made=str(whole["made"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        msg = f"no calibration record: {error!r}"
+        raise BadInputError(msg) from error
+
+
+def _parsed(row: dict[str, Any]) -> ChannelRecord:
+    return ChannelRecord(
+        name=str(row["name"]),
+        sign=int(row["sign"]),
+        noise=float(row["noise"]),
+        leak_p=float(row["leak"][0]),
+        leak_q=float(row["leak"][1]),
+        points=[
+            Point(float(one["i"]), float(one["gain"]), float(one["phase"])) for one in row["points"]
+        ],
+    )
 
 
 def _channel(channel: ChannelRecord) -> dict[str, object]:

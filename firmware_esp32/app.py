@@ -19,6 +19,7 @@ from link import Link
 from log import log
 from ondemand import drop
 from orders import Orders
+from pages import has_free
 from power import PowerMeter
 from registers import Registers
 from version import VERSION
@@ -45,6 +46,12 @@ RESTART_S = 5.0  # after a side task failed by a defect
 GOODBYE_S = 3.0
 UNPROVISIONED_S = 10
 MOST_FAILURES = 5  # windows in a row, then the board is reset
+# MicroPython collects garbage when the heap is full; what lasts and was made just before then
+# lies far up and parts what is free. Collecting after so many bytes keeps it together.
+COLLECT_BYTES = 8_192
+# Of the heap, for a bundle's code and what it works on (in the VM, whose objects are large).
+BUNDLE_BYTES = 28_672
+ROOMY_BYTES = 65_536  # for all of it at once
 
 
 class Meter:
@@ -61,6 +68,7 @@ class Meter:
         start_ms = getattr(board, "start_unix_ms", None)  # a simulated board may be told
         if start_ms is not None:
             self.clock.set(start_ms + board.up_ms(), FIXED)
+        _learn_names()
         # The largest pieces come first, then code that is let go again: what is left of the
         # heap is then whole, and small things may lie in the holes.
         self.power = PowerMeter(board, self._calibration(None))
@@ -69,7 +77,7 @@ class Meter:
             "model": self._use_model,
         }
         self.check = Check(channels, self._model(None), self._event, self.clock)
-        self.depot = Depot(self._bundles)
+        self.depot = Depot(self._bundles, self._room)
         self.depot.boot(self._apply)
         self.boot, self.bootn = next_boot(board.root, board.random32)
         self.registers = Registers(board.root, channels)
@@ -98,9 +106,19 @@ class Meter:
             request_chunk=self._request_chunk,
             send_event=self._event,
             apply=self._apply,
+            lend=self._lend,
             restart=self.restart,
             sleep=asyncio.sleep,
         )
+
+    def _room(self) -> bool:
+        """Tell whether there is room for a bundle's code: a command's and the spool's go first."""
+        if self.orders.loaded:
+            return False
+        return has_free(ROOMY_BYTES) or (not self.keeper.shelved and has_free(BUNDLE_BYTES))
+
+    def _lend(self, size: int) -> "memoryview | None":
+        return self.keeper.lend(size)
 
     def _commands(self, kept: "Kept") -> "tuple[Commands, Collector]":
         """Return what does commands, and what collects for a calibration."""
@@ -124,32 +142,42 @@ class Meter:
         commands.actions.add_report("busy_us", self._busy_us)
         return commands, collector
 
-    def _model(self, content: "bytes | None") -> "Model":
-        import model  # noqa: PLC0415
-
+    def _model(self, content: "bytes | memoryview | None") -> "Model":
+        try:
+            import model  # noqa: PLC0415
+        except MemoryError:
+            drop("model")  # what there is of it
+            raise
         try:
             if content is not None:
-                return model.load(content)
-            return model.default(self.config.nominal_v, self.config.nominal_hz)
+                made = model.load(content)
+            else:
+                made = model.default(self.config.nominal_v, self.config.nominal_hz)
         finally:
             del model
             drop("model")
+        return made.copy()
 
-    def _calibration(self, content: "bytes | None") -> "Calibration":
-        import tables  # noqa: PLC0415
-
+    def _calibration(self, content: "bytes | memoryview | None") -> "Calibration":
+        try:
+            import tables  # noqa: PLC0415
+        except MemoryError:
+            drop("tables")  # what there is of it
+            raise
         try:
             if content is not None:
-                return tables.loads(content, self.config.channels)
-            return tables.nominal(self.config.channels)
+                made = tables.loads(content, self.config.channels)
+            else:
+                made = tables.nominal(self.config.channels)
         finally:
             del tables
             drop("tables")
+        return made.copy()
 
-    def _use_model(self, content: "bytes | None") -> None:
+    def _use_model(self, content: "bytes | memoryview | None") -> None:
         self.check.model = self._model(content)
 
-    def _use_calibration(self, content: "bytes | None") -> None:
+    def _use_calibration(self, content: "bytes | memoryview | None") -> None:
         self.power.calibration = self._calibration(content)
 
     # -- what other parts ask for --------------------------------------------------------
@@ -184,6 +212,7 @@ class Meter:
         if ack is not None and self.registers.raise_to(ack.get("regs")):
             log("app: registers go on from the gateway's")
             self.registers.save()  # or a next cut within the minute would cost this energy again
+        del ack  # or this would hold it for ever
         tasks.append(self._guard("orders", self.orders.run))
         tasks.append(self._guard("depot", self.depot.run))
         await self._measure()
@@ -193,7 +222,9 @@ class Meter:
 
     async def _measure(self) -> None:
         """Measure until something is wrong that only a restart can mend."""
-        while self._failures < MOST_FAILURES and not self.keeper.wants_reboot():
+        while self._failures < MOST_FAILURES and not (
+            self.keeper.wants_reboot() or self.depot.wants_reboot()
+        ):
             try:
                 self._take(await self.power.window())
                 self._failures = 0
@@ -214,7 +245,10 @@ class Meter:
         if window.up_ms - self._minute_ms >= MINUTE_MS:
             self._minute_ms = window.up_ms
             self.registers.save()
-            self.keeper.minute(window.up_ms, self.clock.offset_ms)
+            # A bundle's code and the spool's at once are more than a small heap holds. A bundle
+            # is done in seconds, and a ring that is full goes to the flash all the same.
+            if not self.depot.loaded or has_free(BUNDLE_BYTES):
+                self.keeper.minute(window.up_ms, self.clock.offset_ms)
         gc.collect()
 
     def _judge(self, window: "Window") -> "list[float] | None":
@@ -261,6 +295,18 @@ class Meter:
         self.board.reset()
 
 
+def _learn_names() -> None:
+    """Load once what is loaded on demand: MicroPython keeps its names for ever.
+
+    Their table is doubled when it is full; that is better done now than in the middle of work.
+    """
+    import commands  # noqa: PLC0415
+    import shelf  # noqa: PLC0415
+
+    del commands, shelf
+    drop("commands", "actions", "collector", "shelf", "spool", "reader", "minutes", "records")
+
+
 def settings_of(root: str) -> "Settings":
     """Return the meter's settings; ConfigError says what is wrong with them."""
     from config import load_config  # noqa: PLC0415
@@ -282,4 +328,6 @@ def main(root: str) -> None:
         log(f"app: {error}")
         time.sleep(UNPROVISIONED_S)  # leaves the installer's tools a quiet prompt to interrupt
         return
+    if hasattr(gc, "mem_free"):  # MicroPython; CPython's has another meaning
+        gc.threshold(COLLECT_BYTES)  # type: ignore[attr-defined]
     asyncio.run(Meter(Board(len(config.channels)), config).run())

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
     from announce import Entry, Keys
     from fetch import RequestChunk, Sleep
+    from slots import Lend
 
-    Apply = Callable[[bytes | None], None]
+    Apply = Callable[[bytes | memoryview | None], None]
 
 GOOD_WINDOWS = 10
 TRIAL_MS = 300_000  # without ten good windows in that time it is no good
@@ -55,8 +56,9 @@ class Bundles:
     `request_chunk(kind, version, offset, length)` asks the gateway; LinkError while offline.
     `send_event(event)` queues an event. `apply[kind](content)` for model and calibration tests
     the content on its own vectors and activates it, or raises BadBundleError and changes
-    nothing; None means the built-in default. `restart()` reboots into the firmware chosen by
-    main.py. `sleep(seconds)` lets others run.
+    nothing; None means the built-in default. `lend(size)` lends memory for a content, until
+    something is awaited; None where there is no such memory. `restart()` reboots into the
+    firmware chosen by main.py. `sleep(seconds)` lets others run.
     """
 
     def __init__(  # noqa: PLR0913 - the parts it joins
@@ -68,17 +70,19 @@ class Bundles:
         request_chunk: "RequestChunk",
         send_event: "Callable[[dict[str, Any]], None]",
         apply: "dict[str, Apply]",
+        lend: "Lend",
         restart: "Callable[[], Awaitable[None]]",
         sleep: "Sleep",
     ) -> None:
         self._send_event = send_event
         self._apply = apply
+        self._lend = lend
         self._restart = restart
         self._sleep = sleep
         # What outlives this object where it is let go between bundles (depot.py).
         self.told_form = False
         self.may_heal = False  # what was refused may do when it is announced again
-        self._installer = Installer(root, meter, keys, request_chunk, sleep)
+        self._installer = Installer(root, meter, keys, request_chunk, sleep, lend)
         self._slots = {kind: Slots(root, kind) for kind in KINDS}
         self._resting: set[str] = set()  # marks refused for now, until `desired` comes again
         self._in_touch = False  # `desired` came since this boot
@@ -91,12 +95,12 @@ class Bundles:
 
     # -- for the rest of the meter -----------------------------------------------------
 
-    def active(self, kind: str) -> "bytes | None":
+    def active(self, kind: str) -> "bytes | memoryview | None":
         """Return the content in force at boot, None for the built-in (always for firmware)."""
         slots = self._slots[kind]
         return None if kind == "firmware" else slots.read(slots.state["active"])
 
-    def unusable(self, kind: str) -> "bytes | None":
+    def unusable(self, kind: str) -> "bytes | memoryview | None":
         """Give up the content in force of a model or calibration that cannot be used at boot.
 
         A firmware may read less than the one before it. Returns what is in force instead, None
@@ -257,7 +261,7 @@ class Bundles:
 
     def _try(self, slots: Slots, entry: "Entry", slot: int) -> None:
         """Self-test a slot, then make it the active one, on trial."""
-        data = slots.read(slot)
+        data = slots.read(slot, self._lend)
         if data is None:
             slots.drop(slot)  # torn by a power cut: fetched anew
             return
@@ -300,7 +304,7 @@ class Bundles:
     def _reapply(self, slots: Slots) -> None:
         """Bring back what the active slot holds."""
         try:
-            self._apply[slots.kind](slots.read(slots.state["active"]))
+            self._apply[slots.kind](slots.read(slots.state["active"], self._lend))
         except BadBundleError as error:
             log(f"bundles: old {slots.kind} does not fit any more ({error})")
             self._apply[slots.kind](None)
@@ -348,10 +352,15 @@ class Bundles:
             self._tell(str(kind), 0, FORM)
 
 
-def _self_test(apply: "Apply", data: bytes) -> None:
-    """Let a bundle's own part test and activate it; whatever it raises is a refusal."""
+def _self_test(apply: "Apply", data: "bytes | memoryview") -> None:
+    """Let a bundle's own part test and activate it; whatever it raises is a refusal.
+
+    But for MemoryError: the heap may be full of readings now, and not when it is tried again.
+    """
     try:
         apply(data)
+    except MemoryError:
+        raise
     except BadBundleError as error:
         raise BadBundleError(SELFTEST, str(error)) from error
     except Exception as error:

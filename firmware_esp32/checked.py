@@ -21,8 +21,10 @@ MAX_BYTES = 4096
 def _read(path: str) -> "tuple[int, bytes] | None":
     """Return counter and data of one file, None when it is missing or damaged."""
     try:
+        # MicroPython takes all that is asked for from the heap at once, whatever there is to read.
+        size = min(os.stat(path)[6], _HEAD_BYTES + MAX_BYTES)
         with open(path, "rb") as file:
-            raw = file.read(_HEAD_BYTES + MAX_BYTES)
+            raw = file.read(size)
     except OSError:
         return None
     if len(raw) < _HEAD_BYTES:
@@ -65,7 +67,8 @@ class Checked:
         head = struct.pack("<IH", self._counter + 1, len(data))
         try:
             with open(self._paths[self._next], "wb") as file:
-                file.write(head + struct.pack("<I", crc32(data, crc32(head))) + data)
+                file.write(head + struct.pack("<I", crc32(data, crc32(head))))
+                file.write(data)  # not joined: a heap in use may have no room for it once more
         except OSError as error:
             msg = f"cannot write {self._paths[self._next]}"
             raise FlashError(msg) from error

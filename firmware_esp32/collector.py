@@ -1,9 +1,12 @@
 """Means over the next seconds of windows, for the `calibrate` command."""
 
 import asyncio
+from array import array
 from math import sqrt
 
 from errors import MeterError
+from micropython import const
+from sampler import FRAMES, fold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,8 +14,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from power import PowerMeter, Window
+    from sampler import Sampler
 
 GRACE_S = 30  # real time in which windows of so many seconds must have come
+_ROWS = const(8)  # by the size of the voltage, 256 codes each
+_BURSTS_MOST = const(2000)  # 2000 · FRAMES · 2047 stays below 2**31
 
 
 class Collector:
@@ -48,13 +54,14 @@ class Collector:
         self._average = average = Average(len(self._names))
         self._from_ms, self._for_ms = None, seconds * 1000
         self._full.clear()
+        self._power.tap = average.tap
         try:
             await asyncio.wait_for(self._full.wait(), seconds + GRACE_S)
         except asyncio.TimeoutError as error:  # noqa: UP041 - two classes on the board
             msg = "no windows came: is the voltage input connected?"
             raise MeterError(msg) from error
         finally:
-            self._average = None
+            self._average = self._power.tap = None
         return average.data(self._names, self._power.calibration.version)
 
 
@@ -63,7 +70,8 @@ def collect(windows: "Sequence[Window]", names: "Sequence[str]", version: int) -
 
     {"windows": n, "f": Hz, "v": {"rms", "mean"}, "ch": {name: {"rms", "mean", "p", "q",
     "clipped"}}, "cal": version}; rms and mean in codes, p and q in codes². `rms` has the
-    noise in it. Windows without mains are left out and not counted.
+    noise in it. Windows without mains are left out and not counted. Bursts that were tapped
+    add "bend" to "v" and to each channel; see `Average.data`.
     """
     sums = Average(len(names))
     for window in windows:
@@ -80,6 +88,15 @@ class Average:
         self._v2 = 0.0
         self._v_mean = 0.0
         self._rows = [[0.0] * 5 for _ in range(clamps)]
+        self._width = clamps + 2
+        self._bend = array("i", bytes(4 * _ROWS * self._width))
+        self._bursts = 0
+
+    def tap(self, sampler: "Sampler") -> None:
+        """Take a burst's codes for what they tell of the converter's bend."""
+        if sampler.cycles and self._bursts < _BURSTS_MOST:
+            self._bursts += 1
+            fold(sampler.codes, self._bend, FRAMES, sampler.places)
 
     def add(self, window: "Window") -> None:
         """Take one window."""
@@ -98,9 +115,13 @@ class Average:
             row[4] += raw.clipped[k]
 
     def data(self, names: "Sequence[str]", version: int) -> "dict[str, Any]":
-        """Return the command's data; see `collect`."""
+        """Return the command's data; see `collect`.
+
+        "bend" of "v" is [count, mean |v|] by the size of the voltage, 256 codes each, up to
+        the last that was seen; of a channel the mean current there, its sign the voltage's.
+        """
         n = self.windows or 1
-        channels = {}
+        channels: dict[str, dict[str, Any]] = {}
         for name, row in zip(names, self._rows):  # noqa: B905 - no strict= on the board
             channels[name] = {
                 "rms": sqrt(row[0] / n),
@@ -109,6 +130,23 @@ class Average:
                 "q": row[3] / n,
                 "clipped": int(row[4]),
             }
-        voltage = {"rms": sqrt(self._v2 / n), "mean": self._v_mean / n}
+        voltage: dict[str, Any] = {"rms": sqrt(self._v2 / n), "mean": self._v_mean / n}
+        if self._bursts:
+            voltage["bend"] = [[row[0], row[1]] for row in self._bends()]
+            for k, name in enumerate(names):
+                channels[name]["bend"] = [row[2 + k] for row in self._bends()]
         return {"windows": self.windows, "f": self._f / n, "v": voltage, "ch": channels,
                 "cal": version}  # fmt: skip
+
+    def _bends(self) -> "list[list[float]]":
+        """Return each row's count and means; empty ones above the last are left out."""
+        out = []
+        for at in range(0, len(self._bend), self._width):
+            row = self._bend[at : at + self._width]
+            count = row[0]
+            if not count:
+                break
+            means = [round(total / count, 2) for total in row]
+            means[0] = count
+            out.append(means)
+        return out

@@ -62,6 +62,7 @@ class Commands:
         )
         self._board = board
         self._send = send_result
+        self._root = root
         self._store = Checked(root, "commands")
         self._lasting: list[tuple[str, str]] = []
         self._waiting: list[tuple[Command, int]] = []
@@ -85,7 +86,7 @@ class Commands:
             return  # its answer is on the way
         for known, text in self.kept.done:
             if known == name:
-                self._send(json.loads(text))
+                self._send(self._stored(name, text))
                 return
         wrong = _wrong(cmd)
         if wrong is not None:
@@ -187,13 +188,37 @@ class Commands:
         self._send(result)
 
     def _remember(self, name: str, result: "Result", lasting: bool) -> None:
-        # Text takes a third of the memory of a decoded result.
-        entry = (name, json.dumps(result))
-        self.kept.done.append(entry)
+        # Text takes a third of the memory of a decoded result, and a file none.
+        text = json.dumps(result)
+        self.kept.done.append((name, text if lasting else self._laid(text)))
         del self.kept.done[:-REMEMBERED]
         if lasting:
-            self._lasting.append(entry)
+            self._lasting.append((name, text))
             self._lasting = self._lasting[-REMEMBERED:]
+
+    def _laid(self, text: str) -> "str | int":
+        """Put a result on the flash; return its file's number, the text where that fails."""
+        number = self.kept.files % REMEMBERED
+        try:
+            with open(self._file(number), "w") as file:
+                file.write(text)
+        except OSError:
+            return text
+        self.kept.files += 1
+        return number
+
+    def _stored(self, name: str, kept: "str | int") -> "Result":
+        """Return a result that was remembered."""
+        try:
+            if isinstance(kept, str):
+                return json.loads(kept)  # type: ignore[no-any-return]
+            with open(self._file(kept)) as file:
+                return json.load(file)  # type: ignore[no-any-return]
+        except (OSError, ValueError):
+            return _result(name, "done, but its result is lost", {})
+
+    def _file(self, number: int) -> str:
+        return f"{self._root}/result_{number}"
 
     def _forget(self, name: str) -> None:
         self.kept.done = [entry for entry in self.kept.done if entry[0] != name]
@@ -221,7 +246,8 @@ class Commands:
             ]
             self._lasting = [(e[0], e[1]) for e in good][-REMEMBERED:]
             known = [entry[0] for entry in self.kept.done]
-            late = [entry for entry in self._lasting if entry[0] not in known]
+            late: list[tuple[str, str | int]] = []
+            late.extend([entry for entry in self._lasting if entry[0] not in known])
             late.extend(self.kept.done)
             self.kept.done = late[-REMEMBERED:]
 

@@ -33,12 +33,12 @@ def parse(raw: "dict[str, Any]") -> Settings:
     settings = Settings(_meter(raw.get("meter")), _channels(raw.get("channels")))
     settings.wifi = _wifi(raw.get("wifi", []))
     _read_mqtt(settings, _object(raw.get("mqtt", {}), "mqtt"))
-    settings.ntp = _optional(raw.get("ntp"), "ntp", 253)
-    settings.rating_a = _number(raw.get("rating", 30), "rating", 1, 1000)
+    settings.ntp = _optional(raw, "ntp", 253)
+    settings.rating_a = _number(raw, "rating", 30, (1, 1000))
     nominal = _object(raw.get("nominal", {}), "nominal")
     _known(nominal, "nominal.", ("v", "f"))
-    settings.nominal_v = _number(nominal.get("v", 230), "nominal.v", 90, 480)
-    settings.nominal_hz = _number(nominal.get("f", 50), "nominal.f", 45, 65)
+    settings.nominal_v = _number(nominal, "v", 230, (90, 480), "nominal.")
+    settings.nominal_hz = _number(nominal, "f", 50, (45, 65), "nominal.")
     relay = raw.get("relay", True)
     if not isinstance(relay, bool):
         msg = "config: relay must be true or false"
@@ -46,22 +46,22 @@ def parse(raw: "dict[str, Any]") -> Settings:
     settings.relay = relay
     keys = _object(raw.get("keys", {}), "keys")
     _known(keys, "keys.", ("release", "site"))
-    settings.release_keys = _keys(keys.get("release", []), "keys.release")
-    settings.site_keys = _keys(keys.get("site", []), "keys.site")
+    settings.release_keys = _keys(keys, "release")
+    settings.site_keys = _keys(keys, "site")
     return settings
 
 
 def _read_mqtt(settings: Settings, raw: "dict[str, Any]") -> None:
     _known(raw, "mqtt.", ("host", "port", "user", "password", "ca", "name"))
-    settings.mqtt_host = _optional(raw.get("host"), "mqtt.host", 253)
-    settings.mqtt_ca = _optional(raw.get("ca"), "mqtt.ca", 200)
-    settings.mqtt_name = _optional(raw.get("name"), "mqtt.name", 253)
-    settings.mqtt_user = _optional(raw.get("user"), "mqtt.user", 64)
-    settings.mqtt_password = _optional(raw.get("password"), "mqtt.password", 256)
+    settings.mqtt_host = _optional(raw, "host", 253, "mqtt.")
+    settings.mqtt_ca = _optional(raw, "ca", 200, "mqtt.")
+    settings.mqtt_name = _optional(raw, "name", 253, "mqtt.")
+    settings.mqtt_user = _optional(raw, "user", 64, "mqtt.")
+    settings.mqtt_password = _optional(raw, "password", 256, "mqtt.")
     if settings.mqtt_user is None and settings.mqtt_password is not None:
         settings.mqtt_user = settings.meter  # contract, section 1
     standard = TLS_PORT if settings.mqtt_ca else PLAIN_PORT
-    settings.mqtt_port = int(_number(raw.get("port", standard), "mqtt.port", 1, 65535))
+    settings.mqtt_port = int(_number(raw, "port", standard, (1, 65535), "mqtt."))
 
 
 def load_config(root: str) -> Settings:
@@ -140,8 +140,12 @@ def _object(value: object, key: str) -> "dict[str, Any]":
     return value
 
 
-def _optional(value: object, key: str, longest: int) -> "str | None":
-    return None if value is None else _text(value, key, longest)
+# Names in messages are put together where they are needed: each string takes RAM for good.
+
+
+def _optional(raw: "dict[str, Any]", key: str, longest: int, where: str = "") -> "str | None":
+    value = raw.get(key)
+    return None if value is None else _text(value, where + key, longest)
 
 
 def _text(value: object, key: str, longest: int) -> str:
@@ -151,9 +155,17 @@ def _text(value: object, key: str, longest: int) -> str:
     return value
 
 
-def _number(value: object, key: str, least: float, most: float) -> float:
+def _number(
+    raw: "dict[str, Any]",
+    key: str,
+    default: float,
+    bounds: "tuple[float, float]",
+    where: str = "",
+) -> float:
+    value = raw.get(key, default)
+    least, most = bounds
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-        msg = f"config: {key} must be a number from {least} to {most}"
+        msg = f"config: {where}{key} must be a number from {least} to {most}"
         raise ConfigError(msg)
     return value
 
@@ -182,10 +194,10 @@ def _wifi(value: object) -> "list[tuple[str, str]]":
         entry = _object(network, key)
         _known(entry, key + ".", ("ssid", "password"))
         # 802.11: an SSID has at most 32 bytes; WPA: a pass phrase at most 63, an open net none
-        ssid = _text(entry.get("ssid"), key + ".ssid", 32)
+        ssid = _text(entry.get("ssid"), key + "." + "ssid", 32)
         password = entry.get("password", "")
         if password != "":
-            password = _text(password, key + ".password", 64)
+            password = _text(password, key + "." + "password", 64)
         networks.append((ssid, password))
     return networks
 
@@ -201,7 +213,8 @@ def _channels(value: object) -> "list[str]":
     return value
 
 
-def _keys(value: object, key: str) -> "list[bytes]":
+def _keys(among: "dict[str, Any]", kind: str) -> "list[bytes]":
+    value, key = among.get(kind, []), "keys." + kind
     if not isinstance(value, list) or len(value) > KEYS_PER_KIND:
         msg = f"config: {key} must be a list of at most {KEYS_PER_KIND} keys"
         raise ConfigError(msg)

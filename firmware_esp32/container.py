@@ -13,11 +13,14 @@ import sys
 from bootslot import MANIFEST, faults
 from errors import BadBundleError
 from refusals import SELFTEST
+from wire import parsed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any, BinaryIO
+
+    from slots import Lend
 
     Pause = Callable[[], Awaitable[None]]
 
@@ -34,16 +37,18 @@ _SHA256_DIGITS = 64
 _FORBIDDEN = ("main", "boot")
 
 
-async def unpack(path: str, folder: str, version: int, pause: "Pause") -> None:
+async def unpack(
+    path: str, folder: str, version: int, pause: "Pause", lend: "Lend | None" = None
+) -> None:
     """Unpack the container into the folder in place of what was there.
 
     The manifest is removed first and written last: a folder with a manifest is complete.
     BadBundleError "selftest" when the container does not fit together or is of another
     version than announced; OSError when the flash cannot be written. Awaits `pause` between
-    pieces of work.
+    pieces of work. The manifest is read in memory that `lend` lends, where it does.
     """
     with open(path, "rb") as source:
-        manifest = _manifest(source, os.stat(path)[6], version)
+        manifest = _manifest(source, os.stat(path)[6], version, lend)
         await _clear(folder, pause)
         for name, size, _ in manifest["files"]:
             await _copy(source, folder + "/" + name, size, pause)
@@ -71,7 +76,9 @@ def _refuse(detail: str) -> None:
     raise BadBundleError(SELFTEST, detail)
 
 
-def _manifest(source: "BinaryIO", total: int, version: int) -> "dict[str, Any]":
+def _manifest(
+    source: "BinaryIO", total: int, version: int, lend: "Lend | None"
+) -> "dict[str, Any]":
     """Read and check the head; leaves the source at the first file's first byte."""
     head = source.read(_HEAD_BYTES)
     if len(head) < _HEAD_BYTES:
@@ -81,7 +88,7 @@ def _manifest(source: "BinaryIO", total: int, version: int) -> "dict[str, Any]":
         magic, form, length = struct.unpack(_HEAD, head)
         if magic != MAGIC or form != FORMAT or length > _MOST_MANIFEST:
             _refuse("no firmware of a format known here")
-        manifest = json.loads(source.read(length))
+        manifest = _json(source, length, lend)
         files = manifest["files"]
         if manifest["format"] != FORMAT or not 0 < len(files) <= _MOST_FILES:
             _refuse("manifest of another format")
@@ -100,6 +107,13 @@ def _manifest(source: "BinaryIO", total: int, version: int) -> "dict[str, Any]":
     if not any(name in ("app.py", "app.mpy") for name, _, _ in files):
         _refuse("contains no app")
     return manifest
+
+
+def _json(source: "BinaryIO", length: int, lend: "Lend | None") -> "dict[str, Any]":
+    room = None if lend is None else lend(length)
+    text = source.read(length) if room is None else room[: source.readinto(room)]  # type: ignore[attr-defined]
+    read: dict[str, Any] = parsed(text)  # type: ignore[assignment]
+    return read
 
 
 def _check_name(name: str) -> None:

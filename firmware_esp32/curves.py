@@ -1,5 +1,6 @@
 """A calibration in force: what codes mean in volts, amperes and radians."""
 
+from array import array
 from math import log
 
 TYPE_CHECKING = False
@@ -7,6 +8,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _V_AWAY = 0.25
+# Places in a point as it is kept: where it lies, what holds there.
+_X = 0
+_GAIN = 1
+_PHASE = 2
+_WIDE = 3
 
 
 class Channel:
@@ -31,25 +37,38 @@ class Channel:
         self.noise = noise
         self.leak_p = leak_p
         self.leak_q = leak_q
-        self.points = list(points)
-        # Where the points lie on the axis that is measured: the logarithm of codes.
-        self._x = [log(i / gain) for i, gain, _ in self.points]
+        # Point by point: where it lies on the axis that is measured (the logarithm of codes), gain,
+        # phase. In one piece: as floats of their own they took 1 kB of a board's heap a clamp.
+        self._curve = array("f")
+        for i, gain, phase in points:
+            self._curve.extend(array("f", (log(i / gain), gain, phase)))
 
     def at(self, rms_codes: float) -> "tuple[float, float]":
         """Return gain (A per code) and phase (rad) at a current.
 
         Linear in the logarithm of the current between points, constant beyond the ends.
         """
-        points, axis = self.points, self._x
-        x = log(rms_codes) if rms_codes > 0 else axis[0]
-        if x <= axis[0]:
-            return points[0][1], points[0][2]
-        for n in range(1, len(points)):
-            if x < axis[n]:
-                share = (x - axis[n - 1]) / (axis[n] - axis[n - 1])
-                low, high = points[n - 1], points[n]
-                return low[1] + share * (high[1] - low[1]), low[2] + share * (high[2] - low[2])
-        return points[-1][1], points[-1][2]
+        curve = self._curve
+        last = len(curve) - _WIDE
+        x = log(rms_codes) if rms_codes > 0 else curve[_X]
+        if x <= curve[_X]:
+            return curve[_GAIN], curve[_PHASE]
+        for high in range(_WIDE, last + 1, _WIDE):
+            if x < curve[high + _X]:
+                low = high - _WIDE
+                share = (x - curve[low + _X]) / (curve[high + _X] - curve[low + _X])
+                gain = curve[low + _GAIN] + share * (curve[high + _GAIN] - curve[low + _GAIN])
+                lead = curve[low + _PHASE] + share * (curve[high + _PHASE] - curve[low + _PHASE])
+                return gain, lead
+        return curve[last + _GAIN], curve[last + _PHASE]
+
+    def copy(self) -> "Channel":
+        """Return the same in memory of its own."""
+        # A sum is a float of its own.
+        leaks = self.leak_p + 0.0, self.leak_q + 0.0
+        made = Channel(self.name, self.sign, self.noise + 0.0, *leaks, ())
+        made._curve.extend(self._curve)
+        return made
 
 
 class Calibration:
@@ -72,6 +91,11 @@ class Calibration:
         self.v_slope = v_slope
         self.v_at = v_at
         self.channels = list(channels)
+
+    def copy(self) -> "Calibration":
+        """Return the same in memory of its own, for the same reason as `gauss.Model.copy`."""
+        made = [one.copy() for one in self.channels]
+        return Calibration(self.version, self.v_gain, made, self.v_slope, self.v_at)
 
     def volts_per_code(self, rms_codes: float) -> float:
         """Return the voltage's gain at a level; the bend is not followed beyond a quarter."""

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from bundles import Apply, Bundles
 
 RETRY_S = 60
+# At most so long for room in the heap; then it is tried without, on a board that never has it.
+ROOM_S = 600
+# Loads in a row that found no room; the code was loaded at boot, so a new heap has it.
+MOST_FAILURES = 10
 MODULES = (
     "bundles",
     "announce",
@@ -35,12 +39,15 @@ class Depot:
     """Loads what brings bundles in (`bundles.Bundles`) at boot and when one is announced.
 
     It stays loaded while a bundle is fetched or on trial. `make()` imports it and returns the
-    meter's. `boot` comes before all else.
+    meter's, `room()` tells whether the heap has room for that, and makes some. `boot` comes
+    before all else.
     """
 
-    def __init__(self, make: "Callable[[], Bundles]") -> None:
+    def __init__(self, make: "Callable[[], Bundles]", room: "Callable[[], bool]") -> None:
         self._make = make
+        self._room = room
         self._told_form = False
+        self._failures = 0  # loads in a row
         self._settled: int | None = None  # the `desired` of which nothing is left to do
         self._last: int | None = None
         self._wanted: dict[str, Any] | None = None
@@ -97,7 +104,7 @@ class Depot:
 
     async def desired(self, message: "dict[str, Any]") -> None:
         """Take a `desired` message: it replaces the one before."""
-        self._last = crc32(json.dumps(message).encode())
+        self._last = _digest(message)
         self._wanted = message
         if self._bundles is not None:
             await self._bundles.desired(message)
@@ -125,30 +132,54 @@ class Depot:
         if self._message is None:
             self._message = self._wanted
 
+    def wants_reboot(self) -> bool:
+        """Tell whether a bundle waits for room that a heap in too many pieces will not give."""
+        return self._failures >= MOST_FAILURES
+
     async def run(self) -> None:
         """Bring in what is desired; for ever."""
         while True:
             while self._bundles is None and self._message is None:
                 self._come.clear()
                 await self._come.wait()
-            try:
-                bundles = self._load()
-            except MemoryError:
-                log("depot: no room for a bundle now; later again")
-                drop(*MODULES)
-                await asyncio.sleep(RETRY_S)
-                continue
-            message, self._message = self._message, None
-            if message is not None:
-                await bundles.desired(message)
-            await bundles.run(for_ever=False)
-            idle = bundles.idle()
-            self._let_go(bundles, idle)
-            del bundles, message
-            drop(*MODULES)
-            if idle:
+            for _ in range(ROOM_S):
+                if self._room():
+                    break
+                await asyncio.sleep(1)
+            if await self._bring():
                 self._wanted = None
             else:
                 # The link needs the memory to come back; what was fetched lies on the flash.
                 await asyncio.sleep(RETRY_S)
                 self._again()
+
+    async def _bring(self) -> bool:
+        """Bring in what waits; False when it was not finished.
+
+        What waits for ever (`run`) has nothing of it on its stack, or the code could not go.
+        """
+        try:
+            bundles = self._load()
+        except MemoryError:
+            log("depot: no room for a bundle now; later again")
+            drop(*MODULES)
+            self._failures += 1
+            return False
+        self._failures = 0
+        message, self._message = self._message, None
+        if message is not None:
+            await bundles.desired(message)
+        await bundles.run(for_ever=False)
+        idle = bundles.idle()
+        self._let_go(bundles, idle)
+        del bundles, message
+        drop(*MODULES)
+        return idle
+
+
+def _digest(message: "dict[str, Any]") -> int:
+    """Return a number that tells one `desired` from another; takes little memory at once."""
+    entries, found = message.get("bundles"), 0
+    for entry in entries if isinstance(entries, list) else [entries]:
+        found = crc32(json.dumps(entry).encode(), found)
+    return found

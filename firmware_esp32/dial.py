@@ -1,17 +1,15 @@
-"""Opening a connection to the broker: TCP, TLS, CONNECT; loaded for the time that takes."""
+"""Opening a connection to the broker: TCP, TLS, CONNECT; loaded for the time that takes.
+
+It must be possible to load it into a heap in small pieces: a meter that cannot never comes back.
+The largest piece is the table of a module's names, so there are few of them here: 272 bytes in
+the VM up to 17 of them, 368 from 18 on.
+"""
 
 import asyncio
-import binascii
-import errno
-import select
-import socket
-import ssl
-import struct
 
 import packets
 from errors import LinkError
 from net import MICROPYTHON, RefusedError, Stream, translated
-from ticks import ticks_diff, ticks_ms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,16 +28,7 @@ CLEAN_SESSION = 0x02  # connect flags [3.1.2.3]
 WILL_QOS_1_RETAINED = 0x04 | 0x08 | 0x20
 USER = 0x80
 PASSWORD = 0x40
-
-# Return codes of CONNACK [3.2.2.3]; from 4 on somebody must act.
-REASONS = {
-    1: "protocol version not supported",
-    2: "client identifier rejected",
-    3: "broker unavailable",
-    4: "wrong user name or password",
-    5: "not authorised (wrong password?)",
-}
-UNAVAILABLE = 3
+UNAVAILABLE = 3  # of CONNACK's return codes [3.2.2.3]; from 4 on somebody must act
 
 
 async def greet(stream: Stream, hello: bytes) -> None:
@@ -63,10 +52,18 @@ async def _greet(stream: Stream, hello: bytes) -> None:
     answer = bytearray(4)
     await stream.read_into(memoryview(answer))
     if answer[0] != CONNACK or answer[1] != 2:  # noqa: PLR2004 - its only length
-        packets.malformed("no CONNACK")
+        msg = "malformed packet from the broker: no CONNACK"
+        raise LinkError(msg)
     code = answer[3]
     if code:
-        reason = REASONS.get(code, f"code {code}")
+        reasons = {
+            1: "protocol version not supported",
+            2: "client identifier rejected",
+            3: "broker unavailable",
+            4: "wrong user name or password",
+            5: "not authorised (wrong password?)",
+        }
+        reason = reasons.get(code, f"code {code}")
         kind = LinkError if code == UNAVAILABLE else RefusedError
         msg = f"the broker refuses the meter: {reason}"
         raise kind(msg)
@@ -91,8 +88,8 @@ def connect_packet(
         if password is not None:
             flags |= PASSWORD
             body += packets.text(password)
-    body = packets.text("MQTT") + bytes((4, flags)) + struct.pack(">H", keepalive_s) + body
-    return packets.header(CONNECT, len(body)) + body
+    front = packets.text("MQTT") + bytes((4, flags, keepalive_s >> 8, keepalive_s & 0xFF))
+    return packets.header(CONNECT, len(front) + len(body)) + front + body
 
 
 async def open_stream(
@@ -103,7 +100,9 @@ async def open_stream(
     LinkError when nobody answers in time, RefusedError when the certificate is wrong.
     """
     opened = (
-        _open_board(address, port, tls, name) if MICROPYTHON else _open(address, port, tls, name)
+        _open_board(address, port, tls, name)
+        if MICROPYTHON
+        else _open_shim(address, port, tls, name)
     )
     try:
         return await asyncio.wait_for(opened, CONNECT_S)
@@ -114,35 +113,7 @@ async def open_stream(
         raise translated(error) from error
 
 
-def tls_context(ca_file: str) -> "SSLContext":
-    """Return a client context that trusts this PEM file alone; RefusedError when unusable."""
-    try:
-        with open(ca_file, "rb") as file:
-            certificates = _der(file.read(16_384))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        # MicroPython's default is to trust everyone.
-        context.verify_mode = ssl.CERT_REQUIRED
-        for certificate in certificates:
-            context.load_verify_locations(cadata=certificate)
-    except (OSError, ValueError) as error:
-        msg = f"the CA file {ca_file} cannot be used ({error}): provision the meter again"
-        raise RefusedError(msg) from error
-    return context
-
-
-def _der(pem: bytes) -> "list[bytes]":
-    # mbedtls is built without its PEM reader on the boards.
-    certificates = []
-    for part in pem.split(b"-----BEGIN CERTIFICATE-----")[1:]:
-        body = part.split(b"-----END CERTIFICATE-----")[0]
-        certificates.append(binascii.a2b_base64(body.replace(b"\r", b"").replace(b"\n", b"")))
-    if not certificates:
-        msg = "it holds no certificate"
-        raise ValueError(msg)
-    return certificates
-
-
-async def _open(address: str, port: int, tls: "SSLContext | None", name: str) -> Stream:
+async def _open_shim(address: str, port: int, tls: "SSLContext | None", name: str) -> Stream:
     if tls is None:
         return Stream(*await asyncio.open_connection(address, port))
     return Stream(*await asyncio.open_connection(address, port, ssl=tls, server_hostname=name))
@@ -150,6 +121,10 @@ async def _open(address: str, port: int, tls: "SSLContext | None", name: str) ->
 
 async def _open_board(address: str, port: int, tls: "SSLContext | None", name: str) -> Stream:
     # Not MicroPython's open_connection: it leaks the socket when it is cancelled.
+    import errno  # noqa: PLC0415 - here they are no names of the module's
+    import select  # noqa: PLC0415
+    import socket  # noqa: PLC0415
+
     family, kind, protocol, _, place = socket.getaddrinfo(address, port, 0, socket.SOCK_STREAM)[0]
     plain: Any = socket.socket(family, kind, protocol)
     try:
@@ -159,8 +134,14 @@ async def _open_board(address: str, port: int, tls: "SSLContext | None", name: s
         except OSError as error:
             if error.errno != errno.EINPROGRESS:
                 raise
-        await _writable(plain)
-        _no_delay(plain)
+        poller = select.poll()
+        poller.register(plain, select.POLLOUT)
+        while not poller.poll(0):  # noqa: ASYNC110 - until the caller's time is over
+            await asyncio.sleep(POLL_S)
+        try:  # else each message's second part waits 40 ms for the ACK of its first
+            plain.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        except OSError:
+            pass
         if tls is not None:
             context: Any = tls  # MicroPython's takes the handshake's argument here
             plain = context.wrap_socket(plain, server_hostname=name, do_handshake_on_connect=False)
@@ -170,22 +151,3 @@ async def _open_board(address: str, port: int, tls: "SSLContext | None", name: s
         plain.close()
         raise
     return Stream(stream, stream)
-
-
-def _no_delay(plain: socket.socket) -> None:
-    # Else each message's second part waits 40 ms for the ACK of its first.
-    try:
-        plain.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
-    except OSError:
-        pass
-
-
-async def _writable(plain: socket.socket) -> None:
-    poller = select.poll()
-    poller.register(plain, select.POLLOUT)
-    started = ticks_ms()
-    while not poller.poll(0):
-        if ticks_diff(ticks_ms(), started) > CONNECT_S * 1000:
-            msg = "does not answer"
-            raise OSError(msg)
-        await asyncio.sleep(POLL_S)

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     RequestChunk = Callable[[str, int, int, int], Awaitable[None]]
     Sleep = Callable[[float], Awaitable[None]]
 
-CHUNK = 1024  # bytes asked for at a time: the contract allows 2048, a small heap does not
+CHUNK = 512  # bytes asked for at a time: the contract allows 2048, a small heap does not
 RESERVE = 24_576  # bytes of flash left to the meter's own records
 _ANSWER_S = 10.0
 _POLL_S = 0.05
 _ASKS = 3  # for one piece, before another bundle gets its turn
-_PIECE = 1024
+_PIECE = 256  # bytes hashed at a time
 _HASH_DIGITS = 16  # of the hash, in a part's name
 
 

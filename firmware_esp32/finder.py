@@ -58,8 +58,11 @@ class Finder:
     async def _resolve(self, host: str) -> str:
         if host.replace(".", "").isdigit():
             return host  # an address already
-        from resolve import resolve  # noqa: PLC0415 - needed until the gateway is reached
-
+        try:
+            from resolve import resolve  # noqa: PLC0415 - needed until the gateway is reached
+        except MemoryError:
+            drop(*MODULES)  # what there is of it
+            raise
         try:
             return await resolve(host, self._board.random32)
         finally:
@@ -67,8 +70,11 @@ class Finder:
             drop(*MODULES)
 
     async def _ask(self) -> "list[tuple[str, str, int]]":
-        from mdns import find_gateways  # noqa: PLC0415 - as above
-
+        try:
+            from mdns import find_gateways  # noqa: PLC0415 - as above
+        except MemoryError:
+            drop(*MODULES)  # what there is of it
+            raise
         try:
             return await find_gateways(self._board.random32() & 0xFFFF)
         finally:

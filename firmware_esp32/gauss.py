@@ -40,6 +40,12 @@ class Gaussian:
         half = 0.5 * len(names) * log(2 * pi)
         self._peak = array("f", [-half - diagonal - sum(log(s) for s in row) for row in scale])
 
+    def copy(self) -> "Gaussian":
+        """Return the same in memory of its own, see `Model.copy`."""
+        mean, scale = ([array("f", row) for row in rows] for rows in (self.mean, self.scale))
+        factor, log_eps = array("f", self._factor), array("f", self.log_eps)
+        return Gaussian(list(self.names), mean, scale, factor, log_eps)
+
     def d2(self, x: "Sequence[float]", group: int) -> float:
         """Return the squared Mahalanobis distance of features, all of NAMES, NaN = unknown.
 
@@ -108,6 +114,15 @@ class Model:
         self.channels = channels
         self._hours = hours
         self._utc_offset_min = utc_offset_min
+
+    def copy(self) -> "Model":
+        """Return the same in memory of its own.
+
+        What reads a bundle leaves the model behind and above it; a copy that is made when that
+        code is gone lies at the heap's beginning, and what is free stays together.
+        """
+        made = {bytes(name, "utf-8").decode(): one.copy() for name, one in self.channels.items()}
+        return Model(self.version, made, bytes(self._hours), self._utc_offset_min)
 
     def group(self, unix_ms: "int | None") -> int:
         """Return the hour class of a wall time (None = unknown)."""

@@ -45,12 +45,13 @@ class Inbox:
         queue = self._queues[kind]
         while True:
             while queue:
-                message, receipt_ms = queue.pop(0)
-                await self._handle(kind, message, receipt_ms)
+                await self._next(kind)
             self._filled[kind].clear()
             await self._filled[kind].wait()
 
-    async def _handle(self, kind: str, message: "dict[str, Any]", receipt_ms: int) -> None:
+    async def _next(self, kind: str) -> None:
+        # The message's only place: what waits for ever (`run`) would hold it all that time.
+        message, receipt_ms = self._queues[kind].pop(0)
         handler = self._handlers[kind]
         try:
             if kind == "cmd":

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from announce import Entry, Keys
     from fetch import RequestChunk, Sleep
-    from slots import Slots
+    from slots import Lend, Slots
 
 
 class Installer:
@@ -21,8 +21,14 @@ class Installer:
     `wanted` is asked before each piece whether the announcement still stands.
     """
 
-    def __init__(
-        self, root: str, meter: str, keys: "Keys", request_chunk: "RequestChunk", sleep: "Sleep"
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts it joins
+        self,
+        root: str,
+        meter: str,
+        keys: "Keys",
+        request_chunk: "RequestChunk",
+        sleep: "Sleep",
+        lend: "Lend",
     ) -> None:
         self.wanted: dict[str, Entry] = {}  # by kind: what `desired` asks for now
         self.fetcher = Fetcher(root, self._request, sleep)
@@ -30,6 +36,7 @@ class Installer:
         self._keys = keys
         self._request_chunk = request_chunk
         self._sleep = sleep
+        self._lend = lend
 
     async def pause(self) -> None:
         """Let others run."""
@@ -74,7 +81,7 @@ class Installer:
         import container  # noqa: PLC0415 - see check_firmware
 
         try:
-            await container.unpack(path, folder, version, self.pause)
+            await container.unpack(path, folder, version, self.pause, self._lend)
         finally:
             sys.modules.pop("container", None)
 

@@ -11,7 +11,7 @@ import os
 from drops import Drops
 from errors import FlashError
 from ondemand import drop, make_room
-from ring import Ring
+from ring import FEW, Ring
 from sender import Sender
 
 TYPE_CHECKING = False
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     Range = tuple[int, int, int]  # boot, from, to
 
 SPOOL_BYTES = 1 << 20
+SHELF = ("shelf", "spool", "reader", "minutes", "records")
 _UNACKED_MS = 60000
-# What the ring leaves of the heap: to connect and to write a record; and, while the spool is not
-# loaded, also what that takes (in the VM; half of it on an ESP32).
-RESERVE_BYTES = 10_240
-SHELF_BYTES = 24_576
+# What the ring leaves of the heap when it is made: for the link and its messages, and for code that
+# is loaded for a while, a bundle's and the spool's (measured in the VM, whose objects are large).
+RESERVE_BYTES = 65_536
 # The gateway refuses a seq more than 10**6 beyond the highest it has of a boot.
 _REBOOT_BEHIND = 900000
 
@@ -67,10 +67,9 @@ class Keeper:
         self.boot = boot
         self.bootn = bootn
         self.failed_writes = 0
-        self._ring = Ring(len(channels))
+        self._ring = Ring(len(channels), RESERVE_BYTES)
         self._sender = Sender(self._ring, boot, channels)
         self._shelf: Shelf | None = None
-        self._ring.reserve_bytes = RESERVE_BYTES + SHELF_BYTES
         self._given = (root, channels, boot, bootn, spool_bytes, feed)
         self._drops = Drops()
         self._acked = -1
@@ -86,13 +85,15 @@ class Keeper:
         shelf = self._shelf
         if shelf is None:
             make_room()
-            from shelf import Shelf  # noqa: PLC0415 - only while readings pile up
-
+            try:
+                from shelf import Shelf  # noqa: PLC0415 - only while readings pile up
+            except MemoryError:
+                drop(*SHELF)  # what there is of it
+                raise
             root, channels, boot, bootn, spool_bytes, feed = self._given
             shelf = Shelf(root, channels, boot, bootn, spool_bytes, feed, self._ring)
             shelf.spool.covered(boot, self._acked)
             self._shelf = self._sender.shelf = shelf
-            self._ring.reserve_bytes = RESERVE_BYTES
             self._collect_lost()
         return shelf
 
@@ -103,9 +104,13 @@ class Keeper:
             return
         self._collect_lost()
         self._shelf = self._sender.shelf = None
-        self._ring.reserve_bytes = RESERVE_BYTES + SHELF_BYTES
         del shelf
-        drop("shelf", "spool", "reader", "minutes", "records")
+        drop(*SHELF)
+
+    @property
+    def shelved(self) -> bool:
+        """Tell whether the spool's code is loaded: readings pile up, or are sent from it."""
+        return self._shelf is not None
 
     @property
     def seq(self) -> int:
@@ -175,6 +180,19 @@ class Keeper:
             self._drops.add(self.boot, lo, min(last, self._gone))
         self._ring.free_to(last + 1)
 
+    def lend(self, size: int) -> "memoryview | None":
+        """Return so much of the ring's memory, to be used before the next window is added.
+
+        For that, minutes leave the ring for the flash; what leaves lives on as a part of its
+        minute. None where the ring has not as much.
+        """
+        ring = self._ring
+        while True:
+            lent = ring.pages.lend(size)
+            if lent is not None or ring.end - ring.lo <= FEW:
+                return lent
+            self._make_room()
+
     def _collect_lost(self) -> None:
         """Take what the spool had to drop; what of it is still in the ring is not lost yet."""
         if self._shelf is None:
@@ -227,8 +245,11 @@ class Keeper:
         self._sender.restart()
         self._drops.tell_again()
 
-    def take(self, now_ms: int, offset_ms: "int | None") -> "tuple[str, str] | None":
-        """Return the next `readings` payload and its kind, "live" or "backlog"; None = none due."""
+    def take(self, now_ms: int, offset_ms: "int | None") -> "tuple[memoryview, str] | None":
+        """Return the next `readings` payload and its kind, "live" or "backlog"; None = none due.
+
+        The payload is valid until the next call.
+        """
         self._offset_ms = offset_ms
         self._drops.tick(now_ms)
         taken = self._sender.take(now_ms, offset_ms)

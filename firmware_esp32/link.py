@@ -12,9 +12,10 @@ from inbox import Inbox
 from log import log
 from mqtt import LARGEST_INBOUND, Client
 from net import RefusedError
+from ondemand import drop
 from outbox import MOST_EVENTS, MOST_RESULTS, Queue, event_text
 from ticks import ticks_diff, ticks_ms
-from wire import dropped_text, read_ack
+from wire import dropped_text, parsed, read_ack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ class Link:
         self._finder = Finder(config, board)
         self._backoff = Backoff(board.random32)
         self._client: Client | None = None
-        self._ack: dict[str, Any] | None = None
+        self._ack: dict[str, Any] | None = None  # the last, for `first_ack` alone
+        self._wants_ack = True
         self._again = asyncio.Event()
         gc.collect()  # after all the imports the heap is full of holes
         self._buffer = bytearray(LARGEST_INBOUND)
@@ -100,14 +102,16 @@ class Link:
         await client.publish(self._prefix + "bundle/get", json.dumps(request))
 
     async def first_ack(self, timeout_s: float) -> "dict[str, Any] | None":
-        """Wait for the gateway's (retained) ack; None when there is none within the time."""
+        """Wait for the gateway's (retained) ack, once; None when there is none within the time."""
         started = ticks_ms()
         while self._ack is None and ticks_diff(ticks_ms(), started) < timeout_s * 1000:
             since = self._ready_tick
             if since is not None and ticks_diff(ticks_ms(), since) > SETTLED_MS:
-                return None  # a gateway that never heard of this meter
+                break  # a gateway that never heard of this meter
             await asyncio.sleep(IDLE_MS / 1000)
-        return self._ack
+        # Kept no longer: an ack is 1 kB, and a new one each second lay wherever there was room.
+        ack, self._ack, self._wants_ack = self._ack, None, False
+        return ack
 
     async def reconnect(self, network: "tuple[str, str] | None" = None) -> None:
         """Drop the connection and connect anew at once.
@@ -180,10 +184,7 @@ class Link:
         config = self._config
         address, port, name = await self._finder.gateway()
         if config.mqtt_ca is not None and self._tls is None:
-            from dial import tls_context  # noqa: PLC0415 - the client loads it anyway
-
-            self._tls = tls_context(config.mqtt_ca)
-            del tls_context
+            self._tls = _trusting(config.mqtt_ca)
         client = Client(
             address,
             port,
@@ -299,7 +300,7 @@ class Link:
         if kind is None:
             return
         try:
-            message = read_ack(bytes(payload)) if kind == "ack" else json.loads(bytes(payload))
+            message: Any = read_ack(payload) if kind == "ack" else parsed(payload)
         except (ValueError, RuntimeError, BadRecordError):  # RuntimeError: nested too deeply
             message = None
         if not isinstance(message, dict):
@@ -310,7 +311,8 @@ class Link:
             self.inbox.put(kind, message, self._board.up_ms())
 
     def _take_ack(self, ack: "dict[str, Any]", retained: bool) -> None:
-        self._ack = ack
+        if self._wants_ack:
+            self._ack = ack
         if not retained:
             self.acked = True
             now = ack.get("now")
@@ -321,3 +323,13 @@ class Link:
 
     def _handler_failed(self, kind: str, text: str) -> None:
         self.send_event({"kind": "defect", "part": kind, "detail": text[:120]})
+
+
+def _trusting(ca_file: str) -> "SSLContext":
+    """Return what trusts these certificates alone; its code is let go."""
+    try:
+        from trust import tls_context  # noqa: PLC0415 - needed once
+
+        return tls_context(ca_file)
+    finally:
+        drop("trust")

@@ -1,133 +1,54 @@
 """The loader: starts the firmware of one slot, the old one again when the new one fails.
 
-Lies on the root with bootslot.py, checked.py and errors.py; none of the four is ever replaced
-over the air, so that a bad update cannot take away the way back.
+Lies on the root with bootslot.py, checked.py, choice.py, errors.py and romslot.py; none of the six
+is ever replaced over the air, so that a bad update cannot take away the way back.
 """
 
 import gc
-import os
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from bootslot import Record
+    from romslot import Ioctl
 
-_OWN = ("bootslot", "checked", "errors")
+# Imported where they are used: they must not stay in RAM while the firmware runs.
+_OWN = ("bootslot", "checked", "choice", "errors", "romslot")
 RESTART = 3  # exit status where there is no chip to reset
 
 
-def choose(root: str) -> int:
-    """Return the slot to start, NONE when both are damaged; settle what is on trial first.
+def start(root: str, rom: "Ioctl | None" = None) -> None:
+    """Start the firmware: `app.main(root)` of the chosen slot; reset when that ends.
 
-    A slot on trial is marked as tried before it is started. Found marked at the next boot it
-    was not confirmed in time, and the slot before it is taken again.
+    `rom` is what gives access to the ROM partition, the interpreter's own by default.
     """
-    # Imported where it is used: it must not stay in RAM while the firmware runs.
-    from bootslot import Record, whole  # noqa: PLC0415
-    from errors import FlashError  # noqa: PLC0415
-
-    record = Record(root, "firmware")
-    state = record.state
-    try:
-        if state["pending"]:
-            if state["tried"] or not whole(root, state["active"]):
-                record.fall_back("power_cut" if state["tried"] else "damaged")
-            else:
-                state["tried"] = True
-                record.save()
-    except FlashError:
-        # What cannot be marked must not be started: it might never come back.
-        state["active"] = state["back"]
-    active = int(state["active"])
-    if whole(root, active):
-        return active
-    return _other(root, record, full=False)
-
-
-def _other(root: str, record: "Record", full: bool) -> int:
-    """Return the slot to start in place of the damaged active one, NONE when there is none.
-
-    Also one that was never confirmed: its signature was checked before it was unpacked, and it
-    is better than nothing. But not in place of an app beside the slots that ran until then: such
-    a slot is what it fell back from, or not on trial yet.
-    """
-    from bootslot import NONE, whole  # noqa: PLC0415
-
-    active = int(record.state["active"])
-    beside = active == NONE and record.found and _app_beside()
-    for slot in (0, 1):
-        if beside and not record.state["confirmed"][slot]:
-            continue
-        if slot != active and whole(root, slot, full):
-            if active != NONE:  # else the meter is new, and its first firmware sets the record up
-                _give_up(record, active, slot)
-            return slot
-    return NONE
-
-
-def _app_beside() -> bool:
-    """Tell whether there is an app that is in no slot: on the root, or a host's."""
-    for folder in sys.path:
-        for name in ("app.py", "app.mpy"):
-            try:
-                os.stat(folder + "/" + name if folder else name)
-            except OSError:
-                continue
-            return True
-    return False
-
-
-def _give_up(record: "Record", damaged: int, slot: int) -> None:
-    from errors import FlashError  # noqa: PLC0415
-
-    state = record.state
-    state["fell"] = [state["versions"][damaged], "damaged"]
-    state["versions"][damaged] = 0
-    state["hashes"][damaged] = ""
-    state["confirmed"][damaged] = False
-    state["active"] = slot
-    state["pending"] = False
-    try:
-        record.save()
-    except FlashError:
-        pass  # then the next boot finds it out again
-
-
-def after_failure(root: str) -> None:
-    """Give up the active slot when it fails to start because a byte of it is wrong.
-
-    Size and name were right or it would not have been started. On trial it needs no look:
-    the next boot falls back anyway.
-    """
-    from bootslot import Record, whole  # noqa: PLC0415
-
-    record = Record(root, "firmware")
-    if not record.state["pending"] and not whole(root, record.state["active"], full=True):
-        _other(root, record, full=True)
-
-
-def start(root: str) -> None:
-    """Start the firmware: `app.main(root)` of the chosen slot; reset when that ends."""
-    _prepare(root)
+    _prepare(root, rom)
+    rom = None  # its memory too
     try:
         __import__("app").main(root)
     except Exception as error:  # noqa: BLE001 - whatever it is, the meter must come up again
         getattr(sys, "print_exception", print)(error)  # the console is the log
         try:
+            from choice import after_failure  # noqa: PLC0415
+
             after_failure(root)
         except Exception as again:  # noqa: BLE001 - no memory left to look: the next boot looks
             print(again)  # noqa: T201
     _restart()
 
 
-def _prepare(root: str) -> None:
+def _prepare(root: str, rom: "Ioctl | None") -> None:
     """Put the chosen slot's modules first, and let go of our own: the firmware brings its."""
     from bootslot import NONE, firmware_folder  # noqa: PLC0415
+    from choice import choose  # noqa: PLC0415
+    from romslot import MOUNT, mounted, rom_ioctl  # noqa: PLC0415
 
+    # MicroPython looks there by itself for whatever was copied last.
+    sys.path[:] = [place for place in sys.path if not place.startswith(MOUNT)]
     slot = choose(root)
     if slot != NONE:  # else whatever modules lie on the root are tried
-        sys.path.insert(0, firmware_folder(root, slot))
-    del firmware_folder
+        folder = firmware_folder(root, slot)
+        sys.path.insert(0, mounted(folder, rom or rom_ioctl()) or folder)
+    del choose, firmware_folder, mounted, rom_ioctl
     for name in _OWN:
         sys.modules.pop(name, None)
     gc.collect()

@@ -1,17 +1,21 @@
 """The models P(x) < ε in a bundle: format, ranges they must keep, self-test; the default."""
 
-import json
 from array import array
 from math import isnan
 
+import micropython
 from errors import BadBundleError, ConfigError
 from gauss import Gaussian, Model
 from micropython import const
 from traits import COUNT, NAMES, Track
+from wire import parsed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import NoReturn
+
+    from micropython import ptr8
 
 FORMAT = const(1)
 MOST_BYTES = const(8_192)
@@ -21,6 +25,7 @@ MOST_CLASSES = const(8)
 MOST_TESTS = const(24)
 MOST_VERSION = const(1_000_000_000)
 MOST_ROWS = const(16)
+_SPACE = b" \t\r\n"
 ROW = const(6)  # numbers in a trace's row
 MOST_NUMBER = 1e9  # float32 keeps its square
 DAY_H = const(24)
@@ -73,32 +78,109 @@ def _independent(rows: "list[tuple[str, float, float]]") -> Gaussian:
     return made
 
 
-def load(data: "bytes | bytearray") -> Model:
+def load(data: "bytes | bytearray | memoryview") -> Model:
     """Return the model in a bundle's body (docs/firmware/model.md), tested on its vectors.
 
     BadBundleError, with a short reason, for anything a meter could not judge by.
     """
     if len(data) > MOST_BYTES:
         _refuse(f"{len(data)} bytes, at most {MOST_BYTES}")
+    text = memoryview(data)  # it may lie in memory that was lent
+    body = _object(text, 0, len(text))
+    if _value(text, body, "format") != FORMAT:
+        _refuse("not of format 1")
+    version = _whole(_value(text, body, "version"), "version", 1, MOST_VERSION)
+    offset = _whole(_value(text, body, "utc_offset_min"), "utc_offset_min", -840, 840)
+    channels = _object(text, *body.get("ch", (0, 0)))
+    if not 0 < len(channels) <= MOST_CHANNELS:
+        _refuse("ch: 1 to 6 channels")
+    made = {name: _gaussian(name, _value(text, channels, name)) for name in channels}
+    hours = _hours(_value(text, body, "hours"), min(len(g.mean) for g in made.values()))
+    _test(made, text, _list(text, *body.get("vectors", (0, 0))))
+    _trace(text, _list(text, *body.get("traces", (0, 0))))
+    return Model(version, made, hours, offset)
+
+
+# A model's text is taken apart value by value: all of it as objects is ten times its size.
+
+
+def _object(text: memoryview, at: int, end: int) -> "dict[str, tuple[int, int]]":
+    """Return where each member's value begins and ends; empty for what is no object."""
+    places = _list(text, at, end, "{")
+    found = {}
+    for number in range(0, len(places) - 1, 2):
+        name = _parsed(text, places[number])
+        if not isinstance(name, str):
+            _refuse("no JSON")
+        found[name] = places[number + 1]
+    if len(places) % 2:
+        _refuse("no JSON")
+    return found
+
+
+def _list(text: memoryview, at: int, end: int, kind: str = "[") -> "list[tuple[int, int]]":
+    """Return where each item (of an object: name or value) begins and ends."""
+    while at < end and text[at] in _SPACE:
+        at += 1
+    while end > at and text[end - 1] in _SPACE:
+        end -= 1
+    places: list[tuple[int, int]] = []
+    if at >= end or text[at] != ord(kind):
+        return places
+    last = end - 1  # where the bracket must be that closes it
+    while True:
+        at += 1
+        stop = _end(text, at, end)
+        if stop >= end or (text[stop] in b"]}" and stop != last):
+            _refuse("no JSON")
+        places.append((at, stop))
+        if stop == last:
+            break
+        at = stop
+    if len(places) == 1 and all(text[k] in _SPACE for k in range(places[0][0], last)):
+        places.clear()
+    return places
+
+
+@micropython.viper
+def _end(text: ptr8, at: int, end: int) -> int:
+    """Return where the value ends that begins at a place: at a comma, colon or bracket."""
+    depth = 0
+    inside = 0
+    while at < end:
+        char = int(text[at])
+        if inside:
+            if char == 92:  # noqa: PLR2004 - a backslash
+                at += 1
+            elif char == 34:  # noqa: PLR2004 - a quotation mark
+                inside = 0
+        elif char == 34:  # noqa: PLR2004
+            inside = 1
+        elif char == 91 or char == 123:  # noqa: PLR1714, PLR2004 - brackets open
+            depth += 1
+        elif char == 93 or char == 125:  # noqa: PLR1714, PLR2004 - and close
+            if depth == 0:
+                return at
+            depth -= 1
+        elif depth == 0 and (char == 44 or char == 58):  # noqa: PLR1714, PLR2004 - comma, colon
+            return at
+        at += 1
+    return end
+
+
+def _parsed(text: memoryview, place: "tuple[int, int]") -> object:
+    """Return the value at a place."""
     try:
-        body = json.loads(bytes(data))
-    except (ValueError, MemoryError, RuntimeError) as error:
+        return parsed(text[place[0] : place[1]])
+    except (ValueError, RuntimeError) as error:
         reason = "format"
         raise BadBundleError(reason, "no JSON") from error
-    if not isinstance(body, dict) or body.get("format") != FORMAT:
-        _refuse("not of format 1")
-    version = _whole(body.get("version"), "version", 1, MOST_VERSION)
-    offset = _whole(body.get("utc_offset_min"), "utc_offset_min", -840, 840)
-    channels = body.get("ch")
-    if not isinstance(channels, dict) or not 0 < len(channels) <= MOST_CHANNELS:
-        _refuse("ch: 1 to 6 channels")
-    made = {}
-    for name, part in channels.items():
-        made[name] = _gaussian(name, part)
-    hours = _hours(body.get("hours"), min(len(g.mean) for g in made.values()))
-    _test(made, body.get("vectors"))
-    _trace(body.get("traces"))
-    return Model(version, made, hours, offset)
+
+
+def _value(text: memoryview, members: "dict[str, tuple[int, int]]", name: str) -> object:
+    """Return a member's value, None when there is none."""
+    place = members.get(name)
+    return None if place is None else _parsed(text, place)
 
 
 def _refuse(detail: str, reason: str = "format") -> "NoReturn":
@@ -139,8 +221,8 @@ def _gaussian(name: str, part: object) -> Gaussian:
     if not 0 < groups <= MOST_CLASSES or len(scales) != groups:
         _refuse(f"{name}: mean and scale for 1 to 8 classes")
     count = len(names)
-    mean = [_numbers(row, name + ".mean", count) for row in means]
-    scale = [_numbers(row, name + ".scale", count) for row in scales]
+    mean = [_numbers(row, name + "." + "mean", count) for row in means]
+    scale = [_numbers(row, name + "." + "scale", count) for row in scales]
     for row in range(count):
         low, high, narrow, wide = RANGES[names[row]]
         if not all(low <= m[row] <= high for m in mean):
@@ -149,7 +231,7 @@ def _gaussian(name: str, part: object) -> Gaussian:
         if not all(narrow * 0.999 <= s[row] <= wide * 1.001 for s in scale):
             _refuse(f"{name}.scale: {names[row]} not in {narrow} to {wide}", "range")
     factor = _factor(name, part.get("chol"), count)
-    log_eps = _numbers(part.get("log_eps"), name + ".log_eps", groups)
+    log_eps = _numbers(part.get("log_eps"), name + "." + "log_eps", groups)
     made = Gaussian(names, mean, scale, factor, log_eps)
     if not all(LIMITS[0] <= made.limit(g) <= LIMITS[1] for g in range(groups)):
         _refuse(f"{name}.log_eps: d² at ε not in 12 to 10000", "range")
@@ -163,7 +245,7 @@ def _factor(name: str, rows: object, count: int) -> "array[float]":
     factor = array("f", [0.0] * (count * (count + 1) // 2))
     place = 0
     for number, row in enumerate(rows):
-        values = _numbers(row, name + ".chol", number + 1)
+        values = _numbers(row, name + "." + "chol", number + 1)
         length = sum(value * value for value in values)
         if not values[number] >= LEAST_DIAGONAL or not abs(length - 1.0) <= UNIT_SLACK:
             _refuse(f"{name}.chol: no factor of a correlation", "range")
@@ -180,13 +262,16 @@ def _hours(value: object, groups: int) -> bytes:
     return bytes([_whole(group, "hours", 0, groups - 1) for group in value])
 
 
-def _test(made: "dict[str, Gaussian]", vectors: object) -> None:
+def _test(made: "dict[str, Gaussian]", text: memoryview, vectors: "list[tuple[int, int]]") -> None:
     """Judge the bundle's vectors; every channel must have one, and none may differ."""
-    if not isinstance(vectors, list) or not 0 < len(vectors) <= MOST_TESTS:
+    if not 0 < len(vectors) <= MOST_TESTS:
         _refuse("vectors: 1 to 24")
     missing = list(made)
-    for number, vector in enumerate(vectors):
-        name = vector.get("ch") if isinstance(vector, dict) else None
+    for number, place in enumerate(vectors):
+        vector = _parsed(text, place)
+        if not isinstance(vector, dict):
+            _refuse(f"vector {number}: no such channel")
+        name = vector.get("ch")
         if not isinstance(name, str) or name not in made:
             _refuse(f"vector {number}: no such channel")
         gaussian = made[name]
@@ -207,28 +292,35 @@ def _test(made: "dict[str, Gaussian]", vectors: object) -> None:
         _refuse(f"{missing[0]}: no self-test vector")
 
 
-def _trace(traces: object) -> None:
+def _trace(text: memoryview, traces: "list[tuple[int, int]]") -> None:
     """Check that this firmware makes the features that the model was fitted on."""
-    if not isinstance(traces, list) or not 0 < len(traces) <= MOST_CHANNELS:
+    if not 0 < len(traces) <= MOST_CHANNELS:
         _refuse("traces: 1 to 6")
-    for number, trace in enumerate(traces):
-        rows = trace.get("rows") if isinstance(trace, dict) else None
+    for number, place in enumerate(traces):
+        trace = _parsed(text, place)
+        if not isinstance(trace, dict):
+            _refuse(f"trace {number}: 1 to 16 rows")
+        rows = trace.get("rows")
         if not isinstance(rows, list) or not 0 < len(rows) <= MOST_ROWS:
             _refuse(f"trace {number}: 1 to 16 rows")
         track = Track()
         for given in rows:
             _replay(track, given)
-        expected = trace.get("x")
-        if not isinstance(expected, list) or len(expected) != COUNT:
-            _refuse(f"trace {number}: 7 features")
-        for got, wanted in zip(track.x, expected):  # noqa: B905 - MicroPython's zip has no strict
-            if isnan(got) != (wanted is None):
-                _refuse(f"trace {number}: features differ", "self-test")
-            if wanted is None:
-                continue
-            value = _numbers([wanted], "trace x", 1)[0]
-            if not abs(got - value) <= TRACE_SLACK * (1.0 + abs(value)):
-                _refuse(f"trace {number}: features differ", "self-test")
+        _compare(number, track.x, trace.get("x"))
+
+
+def _compare(number: int, features: "Sequence[float]", expected: object) -> None:
+    """Refuse the model when a trace's features differ from those that this firmware makes."""
+    if not isinstance(expected, list) or len(expected) != COUNT:
+        _refuse(f"trace {number}: 7 features")
+    for got, wanted in zip(features, expected):  # noqa: B905 - MicroPython's zip has no strict
+        if isnan(got) != (wanted is None):
+            _refuse(f"trace {number}: features differ", "self-test")
+        if wanted is None:
+            continue
+        value = _numbers([wanted], "trace x", 1)[0]
+        if not abs(got - value) <= TRACE_SLACK * (1.0 + abs(value)):
+            _refuse(f"trace {number}: features differ", "self-test")
 
 
 def _replay(track: Track, given: object) -> None:

@@ -75,8 +75,11 @@ class Client:
         """Open the connection and say hello; RefusedError when the broker says no."""
         host, port, tls, name = self._place
         make_room()
-        import dial  # noqa: PLC0415 - for the time this takes
-
+        try:
+            import dial  # noqa: PLC0415 - for the time this takes
+        except MemoryError:
+            drop("dial")  # what there is of it
+            raise
         try:
             stream = await dial.open_stream(host, port, tls, name)
             await dial.greet(stream, dial.connect_packet(*self._hello))
@@ -90,7 +93,11 @@ class Client:
         self._heard = self._sent = ticks_ms()
 
     async def publish(
-        self, topic: str, payload: "str | bytes", qos: int = 1, retain: bool = False
+        self,
+        topic: str,
+        payload: "str | bytes | memoryview",
+        qos: int = 1,
+        retain: bool = False,
     ) -> None:
         """Send a message; at QoS 1 return when the broker has acknowledged it."""
         body = payload.encode() if isinstance(payload, str) else payload
@@ -186,7 +193,7 @@ class Client:
         ]
         return self._last_id
 
-    async def _request(self, packet_id: int, head: bytes, body: bytes) -> bytes:
+    async def _request(self, packet_id: int, head: bytes, body: "bytes | memoryview") -> bytes:
         entry = self._waiting[packet_id]
         try:
             await self._send(head, body)
@@ -199,12 +206,12 @@ class Client:
         answer: bytes = entry[2]
         return answer
 
-    async def _send(self, head: bytes, body: bytes = b"") -> None:
+    async def _send(self, head: bytes, body: "bytes | memoryview" = b"") -> None:
         await self._sending.acquire()
         try:
             self._sent = ticks_ms()
             if len(body) < SMALL:
-                await self._open_stream().send(head + body)
+                await self._open_stream().send(head + bytes(body))
             else:
                 await self._open_stream().send(head)
                 await self._open_stream().send(body)

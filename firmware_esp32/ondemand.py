@@ -4,7 +4,8 @@ What judges a bundle, does a command or finds the gateway takes as much RAM as m
 and is needed for seconds in a month. It is imported inside the function that needs it; when
 that is done, `drop` lets its memory go. Objects of its classes must be let go too: through its
 functions' globals each of them holds the whole module. What is resident must import none of
-it, not even for an exception's class.
+it, not even for an exception's class. An import that fails for lack of memory leaves what it has
+got so far in memory: drop that too, or the next try has still less.
 """
 
 import gc

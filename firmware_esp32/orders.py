@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from commands import Commands
     from power import Window
 
-IDLE_S = 30  # after the last command its code is let go
+IDLE_S = 10  # after the last command its code is let go
 POLL_S = 0.5
 MODULES = ("commands", "actions", "collector", "config")
 
@@ -22,9 +22,18 @@ class Kept:
     """What commands left behind since the boot."""
 
     def __init__(self) -> None:
-        self.done: list[tuple[str, str]] = []  # id, result as JSON; oldest first
+        # Id and result, oldest first: JSON, or the number of the file that it lies in.
+        self.done: list[tuple[str, str | int]] = []
+        self.files = 0  # results that went into one
         self.refused = 0
         self.relay: bool | None = None  # what it was last told, None = nothing
+
+    def settle(self) -> None:
+        """Make what stays anew: at the heap's beginning, not above where the code was."""
+        for k in range(len(self.done)):
+            name, kept = self.done[k]
+            again = kept if isinstance(kept, int) else kept[:1] + kept[1:]
+            self.done[k] = (name[:1] + name[1:], again)
 
 
 class Orders:
@@ -50,7 +59,11 @@ class Orders:
         """Take one command, see `commands.Commands.handle`."""
         if self._commands is None:
             make_room()
-            self._commands, self._collector = self._make(self.kept)
+            try:
+                self._commands, self._collector = self._make(self.kept)
+            except MemoryError:
+                drop(*MODULES)  # what there is of it
+                raise
         self._idle_s = 0.0
         self._come.set()
         await self._commands.handle(message, receipt_ms)
@@ -66,11 +79,14 @@ class Orders:
             self._come.clear()
             if self._commands is None:
                 await self._come.wait()
-            if self._commands is not None:
-                await self._do(self._commands)
+            await self._do()
 
-    async def _do(self, commands: "Commands") -> None:
+    async def _do(self) -> None:
         """Do what waits; let go of the code when all has been done for a while."""
+        # Not an argument: on the stack of what waits for ever it would stay, and all its code.
+        commands = self._commands
+        if commands is None:
+            return
         doing = asyncio.create_task(commands.run())
         try:
             while self._idle_s < IDLE_S and not doing.done():
@@ -83,3 +99,4 @@ class Orders:
             self._commands = self._collector = None
             del commands, doing
             drop(*MODULES)
+            self.kept.settle()

@@ -9,6 +9,8 @@ from wire import CLIP, LATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from curves import Calibration
     from hardware import Measured
 
@@ -53,8 +55,8 @@ class Window:
 class PowerMeter:
     """Measures window after window; `calibration` may be replaced between two of them.
 
-    `busy_us` is the time the last window took besides sampling. ValueError when the
-    calibration is for another number of clamps.
+    `busy_us` is the time the last window took besides sampling. `tap`, if set, is shown the
+    sampler after each burst. ValueError when the calibration is for another number of clamps.
     """
 
     def __init__(self, board: "Measured", calibration: "Calibration") -> None:
@@ -67,6 +69,7 @@ class PowerMeter:
         self._moments = Moments(board.clamps)
         self._end_ms: int | None = None
         self.busy_us = 0
+        self.tap: Callable[[Sampler], None] | None = None
 
     async def window(self) -> Window:
         """Measure about a second; what passes between two calls is covered, not measured."""
@@ -82,6 +85,8 @@ class PowerMeter:
             self._sampler.burst()
             began_us = ticks_us()
             moments.add(self._sampler, FRAMES)
+            if self.tap is not None:
+                self.tap(self._sampler)
             busy_us += self._sampler.busy_us + ticks_diff(ticks_us(), began_us)
             now_ms = board.up_ms()
             if now_ms - begin_ms + half_ms >= WINDOW_MS:

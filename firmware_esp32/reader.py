@@ -6,7 +6,7 @@ from errors import BadRecordError
 from records import HEADER, MAX_CHANNELS, MINUTE, Codec, Minute, decode_header, read_frame
 from spool import Segment, Spool
 
-_CHUNK_BYTES = 1024  # read at once: some twenty minutes; more than the longest frame
+_CHUNK_BYTES = 512  # read at once: some ten minutes; more than the longest frame
 
 
 class Reader:

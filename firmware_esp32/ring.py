@@ -1,16 +1,13 @@
 """The last minutes of windows in RAM: bounded memory, packed once, read without big garbage."""
 
-import gc
 import struct
+
+from pages import PAGE_BYTES, Pages
 
 # Windows kept with 1 … 6 channels: 10 minutes at 1 s with one and 5 with more, also just after a
 # minute left for the flash, and never more than 51 KiB.
 _CAPACITY = (660, 480, 360, 360, 364, 364)
-# Small pages find room in a fragmented heap where one block of 48 KiB would not.
-_PAGE_BYTES = 1024
-# While the gateway acks, the ring needs two pages. More are taken only as windows pile up, and
-# only while the heap's reserve stays free for connecting and writing to the spool.
-_PAGES_KEPT = 2
+FEW = 30  # windows that it holds at least
 # up and dt in ms, voltage in 10 mV, frequency in mHz above 30 Hz, flags
 _HEAD = "<IHHHB"
 _HEAD_BYTES = 11
@@ -52,19 +49,21 @@ class Row:
 
 
 class Ring:
-    """Windows lo … end - 1 of the running boot, each under its seq."""
+    """Windows lo … end - 1 of the running boot, each under its seq.
 
-    def __init__(self, channels: int) -> None:
+    Its memory is taken here and kept; `reserve_bytes` of the heap stay free, if it can be.
+    """
+
+    def __init__(self, channels: int, reserve_bytes: int = 0) -> None:
         self.channels = channels
         self.capacity = _CAPACITY[channels - 1]
         self.lo = 0
         self.end = 0
-        self.reserve_bytes = 0  # of the heap that new pages leave free
         self._size = _HEAD_BYTES + channels * _CHANNEL_BYTES
-        self._per_page = _PAGE_BYTES // self._size
-        pages = (self.capacity + self._per_page - 1) // self._per_page
-        self._pages: list[bytearray | None] = [None] * pages
-        self._spare = [bytearray(self._per_page * self._size) for _ in range(_PAGES_KEPT)]
+        self._per_page = PAGE_BYTES // self._size
+        count = (self.capacity + self._per_page - 1) // self._per_page
+        few = (FEW + self._per_page - 1) // self._per_page + 1  # they begin within a page
+        self.pages = Pages(count, self._per_page * self._size, few, reserve_bytes)
         self._up_ms = 0  # of the newest window: what the low bits of older ones belong to
         self._mwh_in = [0] * channels
         self._mwh_out = [0] * channels
@@ -74,24 +73,7 @@ class Ring:
         """Tell whether the oldest window must go before the next comes."""
         if self.end - self.lo >= self.capacity:
             return True
-        number = self.end % self.capacity // self._per_page
-        if self._pages[number] is None:
-            self._pages[number] = self._new_page()
-        return self._pages[number] is None
-
-    def _new_page(self) -> "bytearray | None":
-        """Return a page, None when the heap's reserve would suffer."""
-        if self._spare:
-            return self._spare.pop()
-        free = getattr(gc, "mem_free", None)  # CPython has no bound
-        if free is not None and free() < self.reserve_bytes:
-            gc.collect()
-            if free() < self.reserve_bytes:
-                return None
-        try:
-            return bytearray(self._per_page * self._size)
-        except MemoryError:
-            return None
+        return not self.pages.take(self.end % self.capacity // self._per_page)
 
     def put(  # noqa: PLR0913, PLR0917 - the fields of a window
         self,
@@ -139,9 +121,7 @@ class Ring:
         while before < self.lo:
             number = before % self.capacity // self._per_page
             if number not in (held, first):
-                page, self._pages[number] = self._pages[number], None
-                if page is not None and len(self._spare) < _PAGES_KEPT:
-                    self._spare.append(page)
+                self.pages.drop(number)
             slot = before % self.capacity
             before += min(self._per_page - slot % self._per_page, self.capacity - slot)
 
@@ -171,10 +151,10 @@ class Ring:
 
     def _place(self, seq: int) -> "tuple[bytearray, int]":
         slot = seq % self.capacity
-        page = self._pages[slot // self._per_page]
-        if page is None:
+        place = self.pages.place(slot // self._per_page)
+        if place is None:
             raise IndexError(seq)
-        return page, slot % self._per_page * self._size
+        return place[0], place[1] + slot % self._per_page * self._size
 
 
 def _cv(v: "float | None") -> int:

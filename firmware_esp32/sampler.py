@@ -27,7 +27,6 @@ _FRAMES = const(0)
 _STRIDE = const(1)  # codes in a frame
 _PLACE = const(2)  # which of them: 0 the voltage, then the clamps
 _MID = const(3)
-_CLIPPED = const(4)
 _LOW = const(5)
 _HIGH = const(6)
 _FIRST = const(7)
@@ -87,17 +86,19 @@ def capture(ticks: object, reads: object, raw: ptr16, at: ptr32) -> int:
 def centre(codes: ptr16, linear: ptr16, job: ptr32) -> int:
     """Turn one place's raw codes into linear ones around the mid, in converter steps.
 
-    `linear` has a knot each 16 codes (linear.py), straight between them. Counts readings at
-    either end of the converter, and notes the lowest and highest raw.
-    Returns the codes' sum.
+    `linear` has a knot each 16 codes (linear.py), straight between them. What rounding takes
+    from a current's sample the next one gets, or a small one's gain would hang on how the
+    table's steps meet ours where its bias is; the voltage's crossings are better rounded.
+    Notes the lowest and highest raw; returns how many lay at either end of the converter.
     """
     stride = int(job[_STRIDE])
     place = int(job[_PLACE])
-    mid = int(job[_MID]) - 8  # rounds
+    mid = int(job[_MID])
+    rest = 8  # rounds
+    carries = place
     clipped = 0
     low = _TOP
     high = 0
-    total = 0
     for _ in range(int(job[_FRAMES])):
         raw = int(codes[place]) >> 4
         if raw < low:
@@ -109,18 +110,18 @@ def centre(codes: ptr16, linear: ptr16, job: ptr32) -> int:
         knot = raw >> 4
         value = int(linear[knot])
         value += ((int(linear[knot + 1]) - value) * (raw & 15) + 8) >> 4
-        code = (value - mid) >> 4
+        rest += value - mid
+        code = rest >> 4
+        rest = rest & 15 if carries else 8
         if code > REACH:
             code = REACH
         elif code < -REACH:
             code = -REACH
-        total += code
         codes[place] = code + _OFFSET
         place += stride
-    job[_CLIPPED] = clipped
     job[_LOW] = low
     job[_HIGH] = high
-    return total
+    return clipped
 
 
 @micropython.viper
@@ -226,6 +227,32 @@ def add_up(codes: ptr16, job: ptr32) -> int:
     return plain
 
 
+@micropython.viper
+def fold(codes: ptr16, rows: ptr32, frames: int, places: int) -> int:
+    """Add frames to rows of (count, Σ|v|, Σ±i of each clamp), the sign that of the voltage.
+
+    A resistance's current has the voltage's shape: where the converter bends the voltage,
+    i over v is another one in each row. Returns how many frames were added. It is here and
+    not with what calibrates, because native code once loaded is never let go.
+    """
+    place = 0
+    for _ in range(frames):
+        v = int(codes[place]) - _OFFSET
+        size = v
+        if v < 0:
+            size = 0 - v
+        row = (size >> 8) * (places + 1)
+        rows[row] += 1
+        rows[row + 1] += size
+        for k in range(1, places):
+            i = int(codes[place + k]) - _OFFSET
+            if v < 0:
+                i = 0 - i
+            rows[row + 1 + k] += i
+        place += places
+    return frames
+
+
 class Sampler:
     """Takes one burst at a time and leaves its sums, cut to whole cycles, for the taking.
 
@@ -239,13 +266,14 @@ class Sampler:
     product[k]  Σv·i; ahead[k] Σv[n+1]·i; behind[k] Σv[n-1]·i
     mid[k]      what codes are counted from, 1/16 of a converter step
     late        frames begun late; clipped[k], spikes[k]; low[k], high[k] raw codes
+    codes       FRAMES · places codes in reading order, centred on the mid, plus 2048
     """
 
     def __init__(self, board: "Sampled") -> None:
         self.board = board
         self.places = places = board.clamps + 1
         # From ranges: what bytes of that length are made into is in RAM twice for a moment.
-        self._codes = array("H", range(FRAMES * places))
+        self.codes = array("H", range(FRAMES * places))
         self._at = array("i", range(FRAMES + _AT))
         self._job = array("i", bytes(4 * _JOB))
         self._mids = [MIDDLE_16] * places
@@ -284,17 +312,16 @@ class Sampler:
         readers = self.board.readers()
         self._at[_AT_FRAMES] = FRAMES
         self._at[_AT_FRAME_US] = self.board.frame_us
-        self.late = capture(readers[0], readers[1:], self._codes, self._at)
+        self.late = capture(readers[0], readers[1:], self.codes, self._at)
 
     def _clean(self, place: int) -> None:
         """Centre one place's codes, follow its bias, and take spikes away."""
         job = self._job
         job[_FRAMES], job[_STRIDE], job[_PLACE] = FRAMES, self.places, place
         job[_MID] = self.mid[place] = self._mids[place]
-        centre(self._codes, self.board.linear, job)
-        self.clipped[place] = job[_CLIPPED]
+        self.clipped[place] = centre(self.codes, self.board.linear, job)
         self.low[place], self.high[place] = job[_LOW], job[_HIGH]
-        self.spikes[place] = despike(self._codes, job)
+        self.spikes[place] = despike(self.codes, job)
 
     def _follow(self, place: int, step: int) -> None:
         """Move a place's mid by 1/16 codes, within what sums can bear."""
@@ -304,7 +331,7 @@ class Sampler:
     def _cut(self) -> None:
         """Sum over whole cycles, the frames at both ends by the share that lies inside."""
         job = self._job
-        self.cycles = max(find_crossings(self._codes, job) - 1, 0)
+        self.cycles = max(find_crossings(self.codes, job) - 1, 0)
         if self.cycles:
             begin, begin_us = self._crossing(job[_FIRST])
             end, end_us = self._crossing(job[_LAST])
@@ -322,7 +349,7 @@ class Sampler:
         tail_weight = end - (tail * UNIT - UNIT // 2)
         for place in range(self.places):
             job[_PLACE], job[_BEGIN], job[_END] = place, head + 1, tail
-            add_up(self._codes, job)
+            add_up(self.codes, job)
             sums = [job[_OUT + n] * UNIT for n in range(5)]
             self._add_end(sums, place, head, head_weight)
             self._add_end(sums, place, tail, tail_weight)
@@ -335,7 +362,7 @@ class Sampler:
 
         In 1/UNIT of a frame and in 1/UNIT of a µs, both since the burst's first frame.
         """
-        codes, at = self._codes, self._at
+        codes, at = self.codes, self._at
         low = codes[(frame - 1) * self.places] - _OFFSET
         high = codes[frame * self.places] - _OFFSET
         share = -low * UNIT // (high - low)
@@ -344,7 +371,7 @@ class Sampler:
 
     def _add_end(self, sums: list[int], place: int, frame: int, weight: int) -> None:
         """Add one frame's share of the sums."""
-        codes, places = self._codes, self.places
+        codes, places = self.codes, self.places
         at = frame * places
         i = (codes[at + place] - _OFFSET) * weight
         sums[0] += i

@@ -7,13 +7,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shelf import Shelf
 
-    Taken = tuple[str, str]  # payload, kind
+    Taken = tuple[memoryview, str]  # payload (until the next `take`), kind
 
 # Contract, rule D.
 RESEND_MS = 10000
-# What a board can build, encrypt and send: its heap is soon without large blocks.
-MAX_TEXT = 3000
-_MIN_TEXT = 1000  # one reading of six channels
+# Built in memory that is kept for it: the heap is soon without blocks of this size.
+MAX_TEXT = 2000
 MAX_READINGS = 120
 # Backlog messages on their way without an ack: doubled with each ack, from one.
 _MAX_FLIGHT = 8
@@ -34,7 +33,9 @@ class Sender:
         self.shelf: Shelf | None = None  # set by the keeper while the spool holds something
         self._row = Row(ring.channels)
         self._acked = -1
-        self._max_text = MAX_TEXT
+        self._text = bytearray(MAX_TEXT)
+        self._used = 0  # bytes of it
+        self._count = 0  # readings in it
         self._lives: list[list[int]] = []  # last window, time: live messages uncovered
         self._flight: list[tuple[int, int, int]] = []  # boot, last window, time: backlog ones
         self._was_live = False
@@ -68,28 +69,20 @@ class Sender:
     def take(self, now_ms: int, offset_ms: "int | None") -> "Taken | None":
         """Return the next payload and its kind, None when nothing is due.
 
-        Where the heap has no room for a whole message, later ones are made smaller.
+        The payload is valid until the next call.
         """
-        try:
-            return self._take(now_ms, offset_ms)
-        except MemoryError:
-            if self._max_text <= _MIN_TEXT:
-                raise
-            self._max_text = max(self._max_text // 2, _MIN_TEXT)
-            self._live_from = self._live_at
-            self._rewind()
-            return None
-
-    def _take(self, now_ms: int, offset_ms: "int | None") -> "Taken | None":
         self._go_back_when_due(now_ms)
         backlog = len(self._flight) < self._window and self._has_backlog()
         self._live_at = max(self._live_at, self._ring.lo, self._acked + 1)
+        self._used = self._count = 0
         if self._live_at < self._ring.end and not (self._was_live and backlog):
             self._was_live = True
-            return self._take_live(now_ms, offset_ms), "live"
+            self._take_live(now_ms, offset_ms)
+            return self._payload(), "live"
         self._was_live = False
         if backlog:
-            return self._take_backlog(now_ms, offset_ms), "backlog"
+            self._take_backlog(now_ms, offset_ms)
+            return self._payload(), "backlog"
         return None
 
     # -- when ----------------------------------------------------------------------------------
@@ -115,55 +108,57 @@ class Sender:
 
     # -- what ----------------------------------------------------------------------------------
 
-    def _take_live(self, now_ms: int, offset_ms: "int | None") -> str:
-        text, self._live_at = self._windows(self._live_at, self._ring.end, [], offset_ms)
+    def _take_live(self, now_ms: int, offset_ms: "int | None") -> None:
+        self._live_at = self._windows(self._live_at, self._ring.end, offset_ms)
         if len(self._lives) < _MAX_LIVES:
             self._lives.append([self._live_at - 1, now_ms])
         else:  # the newest stands for several; the oldest decides when it is time
             self._lives[-1] = [self._live_at - 1, now_ms]
-        return text
 
-    def _take_backlog(self, now_ms: int, offset_ms: "int | None") -> str:
-        parts: list[str] = []
-        boot, last, size = self._boot, -1, 2
+    def _take_backlog(self, now_ms: int, offset_ms: "int | None") -> None:
+        boot, last = self._boot, -1
         shelf = self.shelf
-        while shelf is not None and len(parts) < MAX_READINGS and self._has_minute():
+        while shelf is not None and self._has_minute():
             reader = shelf.reader
-            if parts and reader.boot != boot:
+            if self._count and reader.boot != boot:
                 break  # one boot a message, so that one number says whether it is covered
             boot = reader.boot
-            text = shelf.text(offset_ms)
-            if size + len(text) > self._max_text:
+            if not self._add(shelf.text(offset_ms)):
                 break
-            parts.append(text)
-            size += len(text) + 1
             last = reader.minute.seq
             reader.skip()
         else:
-            if boot == self._boot and len(parts) < MAX_READINGS:
-                text, self._at = self._windows(self._at, self._live_from, parts, offset_ms)
-                self._flight.append((boot, max(last, self._at - 1), now_ms))
-                return text
+            if boot == self._boot:
+                self._at = self._windows(self._at, self._live_from, offset_ms)
+                last = max(last, self._at - 1)
         self._flight.append((boot, last, now_ms))
-        return "[" + ",".join(parts) + "]"
 
-    def _windows(
-        self, first: int, end: int, parts: "list[str]", offset_ms: "int | None"
-    ) -> "tuple[str, int]":
-        """Return `parts` and windows first … as a payload, and the window it got to."""
-        size = 2
-        for part in parts:
-            size += len(part) + 1
+    def _windows(self, first: int, end: int, offset_ms: "int | None") -> int:
+        """Add windows first … end - 1 to the message; return the one it got to."""
         at, row = first, self._row
-        while at < end and len(parts) < MAX_READINGS:
+        while at < end:
             self._ring.read(at, row)
-            text = window_text(self._boot, self._names, row, offset_ms)
-            if size + len(text) > self._max_text:
+            if not self._add(window_text(self._boot, self._names, row, offset_ms)):
                 break
-            parts.append(text)
-            size += len(text) + 1
             at += 1
-        return "[" + ",".join(parts) + "]", at
+        return at
+
+    def _add(self, reading: str) -> bool:
+        """Add a reading to the message; False when it is full."""
+        raw = reading.encode()
+        at = self._used + 1
+        end = at + len(raw)
+        if end >= MAX_TEXT or self._count >= MAX_READINGS:  # the bracket at the end has its place
+            return False
+        self._text[at - 1] = ord("," if self._count else "[")
+        self._text[at:end] = raw
+        self._used = end
+        self._count += 1
+        return True
+
+    def _payload(self) -> memoryview:
+        self._text[self._used] = ord("]")
+        return memoryview(self._text)[: self._used + 1]
 
 
 def window_text(boot: int, names: "list[str]", row: Row, offset_ms: "int | None") -> str:

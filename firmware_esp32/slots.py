@@ -10,10 +10,14 @@ from refusals import DAMAGED, LOADER, POWER_CUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     Entry = dict[str, Any]
+    Lend = Callable[[int], memoryview | None]
 
+MOST_CONTENT = 8_192  # bytes of what is read as a whole: a model or a calibration
+PIECE = 256  # bytes of what is read piece by piece
 MOST_TRIES = 3  # of one bundle that never lives to be confirmed
 
 
@@ -68,17 +72,43 @@ class Slots:
             return firmware_folder(self._root, slot)
         return f"{self._root}/{self.kind}_{LETTERS[slot]}.bin"
 
-    def read(self, slot: int) -> "bytes | None":
-        """Return a slot's content, None when it is not what the record says (not firmware)."""
+    def read(self, slot: int, lend: "Lend | None" = None) -> "bytes | memoryview | None":
+        """Return a slot's content, None when it is not what the record says (not firmware).
+
+        With `lend` the content lies in what it lends, where it has that.
+        """
         if slot == NONE:
             return None
         try:
+            size = os.stat(self.path(slot))[6]
+            if size > MOST_CONTENT:
+                return None
+            room = None if lend is None else lend(size)
             with open(self.path(slot), "rb") as file:
-                data = file.read()
+                # In one piece: without the size it grows, and moves.
+                data = file.read(size) if room is None else room[: file.readinto(room)]
         except OSError:
             return None
-        digest = hexlify(hashlib.sha256(data).digest()).decode()
-        return data if digest == self.state["hashes"][slot] else None
+        return data if self._fits(slot, hashlib.sha256(data)) else None
+
+    def sound(self, slot: int) -> bool:
+        """Tell whether a slot's content is what the record says (not firmware).
+
+        Read piece by piece: at each load a heap in use would need room for it all in one piece.
+        """
+        if slot == NONE:
+            return False
+        digest = hashlib.sha256()
+        try:
+            with open(self.path(slot), "rb") as file:
+                while piece := file.read(PIECE):
+                    digest.update(piece)
+        except OSError:
+            return False
+        return self._fits(slot, digest)
+
+    def _fits(self, slot: int, digest: "hashlib._Hash") -> bool:
+        return bool(hexlify(digest.digest()).decode() == self.state["hashes"][slot])
 
     def find(self, entry: "Entry") -> int:
         """Return the slot that holds an announced bundle, NONE when it must be fetched."""
@@ -184,7 +214,7 @@ class Slots:
         """
         active = self.state["active"]
         other = 1 - active
-        fit = self.state["confirmed"][other] and self.read(other) is not None
+        fit = self.state["confirmed"][other] and self.sound(other)
         self.state["fell"] = [self.state["versions"][active], why]
         self.state["active"] = other if fit else NONE
         self.drop(active)
@@ -200,7 +230,7 @@ class Slots:
             if self.pending:
                 self._record.fall_back(POWER_CUT)
             active = self.state["active"]
-            if active != NONE and self.read(active) is None:
+            if active != NONE and not self.sound(active):
                 self.leave(DAMAGED)
         except FlashError:
             pass  # what is in RAM is right; the next boot comes to the same end

@@ -1,9 +1,8 @@
 """The calibration record: read, checked, made into a calibration in force."""
 
-import json
-
 from curves import Calibration, Channel
 from errors import BadBundleError
+from wire import parsed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,14 +51,14 @@ def nominal(names: "Sequence[str]") -> Calibration:
     return Calibration(0, NOMINAL_V, channels)
 
 
-def loads(text: "str | bytes", names: "Sequence[str]") -> Calibration:
+def loads(text: "str | bytes | memoryview", names: "Sequence[str]") -> Calibration:
     """Return the calibration a record describes, for a meter with these channels.
 
     BadBundleError("format") when it is no such record or for other channels, ("range")
     when a value is not credible; its text names the value.
     """
     try:
-        record = json.loads(text)
+        record = parsed(text)
     except ValueError as error:
         raise BadBundleError(_FORMAT, "calibration is not JSON") from error
     return parse(record, names)
@@ -80,11 +79,11 @@ def parse(record: object, names: "Sequence[str]") -> Calibration:
     if [channel.name for channel in channels] != list(names):
         raise BadBundleError(_FORMAT, "channels differ from this meter's")
     voltage = _mapping(top.get("v"), "v")
-    gain = _number(voltage, "gain", "v.gain", _V_RANGE)
+    gain = _number(voltage, "gain", "v", _V_RANGE)
     if "slope" not in voltage:
         return Calibration(version, gain, channels)
-    slope = _number(voltage, "slope", "v.slope", _V_SLOPE_RANGE)
-    return Calibration(version, gain, channels, slope, _number(voltage, "at", "v.at", _V_AT_RANGE))
+    slope = _number(voltage, "slope", "v", _V_SLOPE_RANGE)
+    return Calibration(version, gain, channels, slope, _number(voltage, "at", "v", _V_AT_RANGE))
 
 
 def _channel(row: "dict[str, Any]") -> Channel:
@@ -93,26 +92,26 @@ def _channel(row: "dict[str, Any]") -> Channel:
         raise BadBundleError(_FORMAT, "a channel has no name")
     sign = row.get("sign", 1)
     if sign not in {1, -1}:
-        raise BadBundleError(_RANGE, name + ".sign")
-    noise = _number(row, "noise", name + ".noise", _NOISE_RANGE)
+        raise BadBundleError(_RANGE, name + "." + "sign")
+    noise = _number(row, "noise", name, _NOISE_RANGE)
     leak = row.get("leak", [0.0, 0.0])
     if not isinstance(leak, list) or len(leak) != 2:  # noqa: PLR2004 - in phase, in quadrature
-        raise BadBundleError(_FORMAT, name + ".leak")
-    leaks = [_checked(value, name + ".leak", _LEAK_RANGE) for value in leak]
+        raise BadBundleError(_FORMAT, name + "." + "leak")
+    leaks = [_checked(value, name + "." + "leak", _LEAK_RANGE) for value in leak]
     return Channel(name, int(sign), noise, leaks[0], leaks[1], _points(row.get("points"), name))
 
 
 def _points(rows: object, name: str) -> "list[tuple[float, float, float]]":
-    where = name + ".points"
+    where = name + "." + "points"
     if not isinstance(rows, list) or not 1 <= len(rows) <= _POINTS_MAX:
         raise BadBundleError(_FORMAT, where)
     points: list[tuple[float, float, float]] = []
     for raw in rows:
         row = _mapping(raw, where)
         point = (
-            _number(row, "i", where + ".i", _I_RANGE),
-            _number(row, "gain", where + ".gain", _A_RANGE),
-            _number(row, "phase", where + ".phase", _PHASE_RANGE),
+            _number(row, "i", where, _I_RANGE),
+            _number(row, "gain", where, _A_RANGE),
+            _number(row, "phase", where, _PHASE_RANGE),
         )
         # Codes must rise from point to point, or there is nothing to interpolate on.
         if points and point[0] / point[1] <= points[-1][0] / points[-1][1]:
@@ -128,7 +127,7 @@ def _mapping(value: object, name: str) -> "dict[str, Any]":
 
 
 def _number(row: "dict[str, Any]", key: str, name: str, bounds: "tuple[float, float]") -> float:
-    return _checked(row.get(key), name, bounds)
+    return _checked(row.get(key), name + "." + key, bounds)
 
 
 def _checked(value: object, name: str, bounds: "tuple[float, float]") -> float:

@@ -1,5 +1,6 @@
 """Features of one channel that the self-check judges: exponential averages, nothing kept."""
 
+from array import array
 from math import asinh, exp, isnan, sinh
 
 from micropython import const
@@ -34,7 +35,7 @@ class Track:
     """Averages of one channel; `x` holds the features in the order of NAMES, NaN = unknown."""
 
     def __init__(self) -> None:
-        self.x = [UNKNOWN] * COUNT
+        self.x = array("f", [UNKNOWN] * COUNT)
         self.age_ms = 0
         self.power_w = 0.0
         self._slow_w = 0.0

@@ -5,6 +5,7 @@ has more.
 """
 
 import json
+import sys
 
 from errors import BadRecordError
 
@@ -31,6 +32,8 @@ _MAX_SHIFT = 18
 _MIN_SHIFT = -40
 _MAX_WH = 1e15
 _DIGITS = "0123456789+-.eE"
+# MicroPython reads JSON where it lies; CPython wants bytes of its own.
+_IN_PLACE = sys.implementation.name == "micropython"
 
 
 def number(form: str, value: "float | None", low: float, high: float) -> str:
@@ -50,7 +53,13 @@ def flags_text(flags: int) -> str:
     return "[" + ",".join([name for bit, name in _FLAGS if flags & bit]) + "]"
 
 
-def read_ack(payload: "bytes | str") -> "dict[str, object]":
+def parsed(text: "str | bytes | memoryview") -> object:
+    """Return the value that JSON text stands for; a view of a buffer is not copied on a board."""
+    view = isinstance(text, memoryview) and not _IN_PLACE
+    return json.loads(bytes(text) if view else text)  # type: ignore[arg-type]
+
+
+def read_ack(payload: "bytes | memoryview | str") -> "dict[str, object]":
     """Parse an `ack`; numbers with a fraction or an exponent come as the text they were.
 
     json would make floats of them, and a register of 12034512.34 Wh does not fit into an ESP32's.

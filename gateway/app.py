@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,13 @@ from gateway import __version__
 from gateway.adapters import systemd
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.control import ControlServer
+from gateway.adapters.fit_process import fit_in_process
 from gateway.adapters.mqtt import BrokerSession
 from gateway.adapters.passwords import Argon2Passwords
 from gateway.adapters.store.accounts import SqlAccounts
 from gateway.adapters.store.database import Database
 from gateway.adapters.store.deriving import SqlDeriveStore
 from gateway.adapters.store.health import HealthCheck
-from gateway.adapters.store.history import SqlHistory
 from gateway.adapters.store.intake_store import SqlIntakeStore
 from gateway.adapters.store.meters import SqlMeterStore
 from gateway.adapters.store.placing import SqlPlacingStore
@@ -28,9 +28,7 @@ from gateway.adapters.store.quarantine import open_or_replace
 from gateway.adapters.store.retention import SqlRetentionStore
 from gateway.adapters.store.salvage_job import Salvage
 from gateway.adapters.store.tokens import SqlSetup, SqlTokens
-from gateway.adapters.store.views import SqlViews
 from gateway.domain.errors import AlreadyRunningError
-from gateway.pipeline.alert_book import Change
 from gateway.services.accounts import Accounts
 from gateway.services.alert_desk import Listener
 from gateway.services.batches import Batch
@@ -44,13 +42,19 @@ from gateway.services.operations import Operations
 from gateway.services.placing import Placing
 from gateway.services.planner import PlanRules
 from gateway.services.retention import Retention
-from gateway.services.stream import Hub
-from gateway.services.stream_feed import StreamFeed
 from gateway.services.tokens import Tokens, token_operations
 from gateway.services.views import RuntimeView
 from gateway.services.watching import Watching
-from gateway.settings import Settings, web_tls_context
+from gateway.settings import Settings
 from gateway.supervise import Board, Stage, run_stages
+from gateway.wiring_cloud import CloudParts, House, cloud_stages
+from gateway.wiring_ecosystem import ecosystem_stages
+from gateway.wiring_home import Home
+from gateway.wiring_meters import MeterCare
+from gateway.wiring_models import ModelParts
+from gateway.wiring_notify import Notifying
+from gateway.wiring_remote import remote_stages
+from gateway.wiring_web import Web
 
 log = structlog.get_logger()
 LOCK_PATIENCE_S = 5.0
@@ -71,8 +75,12 @@ class Parts:
     first_run: FirstRun
     operations: Operations
     watching: Watching
+    care: MeterCare
+    models: ModelParts
+    notifying: Notifying
     started_s: float
     damage: str = ""  # what people must know of a database that was set aside
+    home: Home = field(init=False)  # needs the other parts
 
     async def load(self) -> None:
         """Read what the operations need, for use without the services."""
@@ -110,7 +118,7 @@ def build(settings: Settings, database: Database) -> Parts:
     clock = SystemClock(settings.clock)
     zone = settings.site.zone
     board = Board()
-    deriver = Deriver(SqlDeriveStore(database, zone), settings.detect, zone)
+    deriver = Deriver(SqlDeriveStore(database, zone), settings.detect, zone, fit_in_process)
     # The intake is wired below; its ledger is replaced at every connection.
     watching = Watching(deriver, clock, lambda: intake.ledger)
     events = EventDesk(deriver)
@@ -122,21 +130,29 @@ def build(settings: Settings, database: Database) -> Parts:
         return BrokerSession(settings.mqtt, f"wattwarden-{settings.site.id}", deliver)
 
     rules = PlanRules(settings.meters.auto_register, settings.detect.nominal_voltage)
-    hooks = Hooks(committed, watching.heard, events.take, watching.refused)
-    intake = Intake(SqlIntakeStore(database), connect, rules, clock, hooks)
     passwords = Argon2Passwords()
     accounts = Accounts(SqlAccounts(database), passwords)
+    care = MeterCare(settings, database, clock, accounts, intake=lambda: intake, deriver=deriver)
+    hooks = Hooks(committed, watching.heard, events.take, watching.refused)
+    intake = Intake(SqlIntakeStore(database), connect, rules, clock, care.hook(hooks, events))
     tokens = Tokens(SqlTokens(database))
     first_run = FirstRun(SqlSetup(database), passwords)
     operations = Operations(accounts, intake, deriver, SqlMeterStore(database), clock)
     operations.offer(token_operations(tokens) | setup_operations(first_run))
-    return Parts(
+    care.offer(operations)
+    models = ModelParts(settings, database, clock, deriver=deriver, meters=care, intake=intake)
+    models.offer(operations)
+    notifying = Notifying(settings, database, clock)
+    notifying.offer(operations)
+    parts = Parts(
         settings, database, clock, board, intake, deriver, accounts, tokens, first_run,
-        operations, watching, time.monotonic(),
+        operations, watching, care, models, notifying, time.monotonic(),
     )  # fmt: skip
+    parts.home = Home(parts)
+    return parts
 
 
-def _stages(parts: Parts) -> list[Stage]:
+def _stages(parts: Parts, settled: Callable[[], None]) -> list[Stage]:
     """Return the services in the order in which they are stopped."""
     settings, database = parts.settings, parts.database
     placing = Placing(
@@ -147,75 +163,49 @@ def _stages(parts: Parts) -> list[Stage]:
         settings.storage.max_bytes,
     )  # fmt: skip
     control = ControlServer(database.path, parts.operations.call)
+    control.listen()  # who is told that we are ready may call at once
+    live = Live(
+        parts.deriver.latest,
+        lambda meter: parts.intake.ledger.is_removed(meter),  # noqa: PLW0108 - a restart has another
+        parts.intake.publish_live,
+    )
     stages = [
         Stage("control", control.run),
         Stage("intake", parts.intake.run, parts.intake.drain),
         Stage("watching", parts.watching.run),
-        Stage("live", Live(parts.deriver.latest, parts.intake.publish_live).run),
+        Stage("live", live.run),
+        *parts.care.stages(),
+        *parts.models.stages(),
+        *parts.home.stages(),
+        *ecosystem_stages(parts),
         Stage("placing", placing.run),
         Stage("retention", retention.run),
         Stage("health", HealthCheck(database, parts.deriver, parts.clock, parts.damage).run),
         Stage("salvage", Salvage(database).run),
+        parts.notifying.stage(parts.deriver.desk),
+        *cloud_stages(_house(parts)),
+        *remote_stages(settings, database, parts.operations, parts.clock),
         Stage("judging", parts.deriver.run, parts.deriver.drain),
         Stage("watchdog", systemd.watchdog),
     ]
     if settings.web.enabled:
-        stages[:0] = _web_stages(parts)
+        return [*Web(parts, settled).stages(), *stages]
+    settled()
     return stages
 
 
-def _web_stages(parts: Parts) -> list[Stage]:
-    # Imported here: a gateway without web does not pay for it.
-    from gateway.adapters.metrics import registry_of  # noqa: PLC0415
-    from gateway.web.app import create_app  # noqa: PLC0415
-    from gateway.web.deps import WebDeps  # noqa: PLC0415
-    from gateway.web.server import WebServer  # noqa: PLC0415
-    from gateway.web.stream import JsonShapes  # noqa: PLC0415
-
-    web, zone = parts.settings.web, parts.settings.site.zone
-    views = SqlViews(
-        parts.database,
-        max_bytes=parts.settings.storage.max_bytes,
-        latest=parts.deriver.latest.get,
-        unjudged=lambda: max(0, parts.intake.ledger.next_row - 1 - parts.deriver.row),
+def _house(parts: Parts) -> House:
+    return House(
+        parts.settings, parts.database, parts.clock, parts.deriver, parts.board, parts.operations
     )
-    registry = registry_of(parts.intake, parts.deriver, parts.board, parts.clock.trusted)
-    history = SqlHistory(parts.database, zone)
-    hub = Hub()
-    feed = StreamFeed(hub, views, parts.deriver.latest, JsonShapes())
-    _also_tell(parts.deriver, feed)
-    deps = WebDeps(
-        parts.accounts, parts.tokens, parts.first_run, views, history, hub, feed,
-        parts.operations, parts.runtime, parts.unready, registry, bound_host=web.host, zone=zone,
-    )  # fmt: skip
-    server = WebServer(create_app(deps), web.host, web.port, web_tls_context(web))
-
-    async def stop() -> None:
-        hub.close()
-        await server.stop()
-        history.close()
-
-    return [Stage("web", server.run, stop), Stage("stream", feed.run)]
 
 
-def _also_tell(deriver: Deriver, feed: StreamFeed) -> None:
-    """Have the stream told of alerts too."""
-    other = deriver.desk.listener
-
-    def tell(change: Change) -> None:
-        feed.alert_changed(change.alert.id)
-        if other is not None:
-            other(change)
-
-    deriver.desk.listener = tell
-
-
-async def _open_database(path: Path) -> tuple[Database, str]:
+async def _open_database(path: Path, *, lasting: bool) -> tuple[Database, str]:
     """Open the database; a command that is just writing has it for a moment only."""
     until_s = time.monotonic() + LOCK_PATIENCE_S
     while True:
         try:
-            return await asyncio.to_thread(open_or_replace, path)
+            return await asyncio.to_thread(open_or_replace, path, lasting=lasting)
         except AlreadyRunningError:
             if time.monotonic() > until_s:
                 raise
@@ -223,15 +213,24 @@ async def _open_database(path: Path) -> tuple[Database, str]:
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Parts]:
-    """Open the database and wire the parts; close everything at the end."""
-    database, damage = await _open_database(settings.storage.path)
+async def opened(settings: Settings, *, lasting: bool = False) -> AsyncIterator[Parts]:
+    """Open the database (`lasting`: for a daemon), wire the parts; close everything at the end."""
+    database, damage = await _open_database(settings.storage.path, lasting=lasting)
     try:
         parts = build(settings, database)
         parts.damage = damage
         yield parts
     finally:
         await asyncio.to_thread(database.close)
+
+
+async def drain_cloud(settings: Settings) -> int:
+    """Send what waits for the cloud, while no daemon runs; return how many documents that were.
+
+    Raises ConfigError when the settings cannot work, and what the cloud raises.
+    """
+    async with opened(settings) as parts:
+        return await CloudParts(_house(parts)).drain()
 
 
 def _note_stray(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -246,10 +245,12 @@ async def run_gateway(
     *,
     listener: Listener | None = None,
     started: Callable[[Parts], None] | None = None,
+    settled: Callable[[], None] = lambda: None,
 ) -> None:
     """Run the gateway until `stop` is set, then end in order within 5 s.
 
-    `listener` is told of every alert that changes, `started` once all services run.
+    `listener` is told of every alert that changes, `started` is called once all parts are there,
+    `settled` once all code is loaded too, soon after.
     Raises ConfigError when the settings cannot work, and whatever crashed a service.
     """
     asyncio.get_running_loop().set_exception_handler(_note_stray)
@@ -258,14 +259,15 @@ async def run_gateway(
             from gateway.adapters.broker import embedded  # noqa: PLC0415 - only for trying out
 
             await stack.enter_async_context(embedded(settings.mqtt))
-        parts = await stack.enter_async_context(opened(settings))
+        parts = await stack.enter_async_context(opened(settings, lasting=True))
         parts.deriver.desk.listener = listener
         log.info("starting", version=__version__, database=str(settings.storage.path))
+        stages = _stages(parts, settled)
         systemd.notify("READY=1", f"STATUS=wattwarden {__version__}")
         if started is not None:
             started(parts)
         try:
-            await run_stages(stop, _stages(parts), parts.board)
+            await run_stages(stop, stages, parts.board)
         finally:
             systemd.notify("STOPPING=1")
     log.info("stopped")

@@ -2,8 +2,27 @@
 
 import logging
 import sys
+import time
+from collections import deque
+from typing import NamedTuple
 
 import structlog
+
+MOST_LINES = 1000
+LONGEST_TEXT = 2000
+APART = frozenset({"event", "level", "timestamp"})
+
+
+class Line(NamedTuple):
+    """One line of the log; `text` has what else it says, as key=value."""
+
+    at_ms: int
+    level: str
+    event: str
+    text: str
+
+
+TAIL: deque[Line] = deque(maxlen=MOST_LINES)  # the newest lines of this process, for people
 
 
 def configure(level: str = "info") -> None:
@@ -31,6 +50,7 @@ def configure(level: str = "info") -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             errors,
+            _remember,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
@@ -39,3 +59,14 @@ def configure(level: str = "info") -> None:
     )
     # Libraries that log the old way: only what needs a person.
     logging.basicConfig(level=max(threshold, logging.WARNING), stream=sys.stderr)
+
+
+def _remember(
+    _: object, level: str, said: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Keep a line for those who ask later; the renderer gets it unchanged."""
+    rest = " ".join(f"{key}={value}" for key, value in said.items() if key not in APART)
+    event = str(said.get("event", ""))[:LONGEST_TEXT]
+    at_ms = time.time_ns() // 1_000_000
+    TAIL.append(Line(at_ms, str(said.get("level", level)), event, rest[:LONGEST_TEXT]))
+    return said

@@ -1,5 +1,6 @@
 """Where the meter's firmware lies on this machine, and what can run it."""
 
+import json
 import os
 import shutil
 import sys
@@ -15,6 +16,12 @@ from gateway.domain.errors import ConfigError
 # the modules come as source: what fits there in 160 kB needs this here.
 HEAP = "640K"
 _RUN = Path("host") / "run_meter.py"
+# A chip maps its flash into its address space. The VM finds two strings of its environment there
+# (host/envmem.py): the ROM partition, and what stands for the board, which no board has in RAM.
+# Linux takes strings below 128 KiB.
+ROM_BYTES = 0x1E000
+_ROM_KEY = "METER_ROM"
+_HOST_KEY = "METER_HOST"
 
 
 class Runner(StrEnum):
@@ -63,6 +70,19 @@ def find_vm() -> Path | None:
     return Path(found) if found else None
 
 
+def slot_files(firmware: Path) -> dict[str, bytes]:
+    """Return what an installer lays into slot `a`, by name from the meter's root.
+
+    ConfigError when `firmware` is no folder of linked modules.
+    """
+    manifest = firmware / "manifest.json"
+    if not manifest.is_file():
+        msg = f"{firmware} holds no linked firmware: make firmware"
+        raise ConfigError(msg)
+    names = [name for name, _, _ in json.loads(manifest.read_text())["files"]]
+    return {f"app_a/{name}": (firmware / name).read_bytes() for name in [*names, manifest.name]}
+
+
 def launch(
     runner: Runner = Runner.AUTO, *, heap: str = HEAP, firmware: Path | None = None
 ) -> Launch:
@@ -81,4 +101,7 @@ def launch(
     home = firmware or firmware_dir()
     # `.frozen` holds the VM's own asyncio.
     environment = {**os.environ, "MICROPYPATH": f".frozen:{home}:{home / 'host'}"}
+    if firmware is not None:
+        environment[_ROM_KEY] = "-" * ROM_BYTES
+        environment[_HOST_KEY] = "-" * (home / "host" / "host.romfs").stat().st_size
     return Launch((str(vm), "-X", f"heapsize={heap}"), environment, Runner.VM, home)

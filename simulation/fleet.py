@@ -10,7 +10,7 @@ from typing import Self
 
 from gateway.domain.errors import ConfigError
 from simulation.chain import Chain
-from simulation.firmware_files import HEAP, Runner, launch
+from simulation.firmware_files import HEAP, ROM_BYTES, Runner, launch, slot_files
 from simulation.sources import Source
 from simulation.supply import Supply
 from simulation.virtual_meter import VirtualMeter
@@ -35,7 +35,12 @@ class Setup:
     `config` becomes its config.json, `files` lie beside it; both only their owner can
     read. `speed` 1.0 is real time, 0 as fast as it can. `networks` are the Wi-Fi
     networks (name to password) within its reach. Modules in `code` come before the
-    firmware's own: a firmware slot, or a test's application.
+    firmware's own: a firmware slot, or a test's application. Each `gauge` windows the VM's
+    meter logs what heap and time it needs (host/gauge.py); with `pieces` what is free after the
+    first so many is left in pieces of that many bytes for good. After each burst it rests
+    for `rest_ms`, so that one with speed 0 does not outrun its gateway. `installed` lays the
+    linked firmware into slot `a`, as an installer does, and with `rom` the board has a partition
+    that it runs from.
     """
 
     config: Mapping[str, object]
@@ -45,6 +50,11 @@ class Setup:
     start_unix_ms: int | None = None
     networks: Mapping[str, str] = field(default_factory=lambda: dict(NETWORKS))
     code: Path | None = None
+    gauge: int | None = None
+    pieces: int = 0
+    rest_ms: int = 0
+    installed: bool = False
+    rom: bool = True
 
 
 class Fleet:
@@ -96,10 +106,17 @@ class Fleet:
             "start_unix_ms": setup.start_unix_ms,
             "networks": dict(setup.networks),
             "code": str(setup.code) if setup.code else None,
+            "gauge": setup.gauge,
+            "pieces": setup.pieces,
+            "rest_ms": setup.rest_ms,
+            "rom": _rom_params(meter) if setup.installed and setup.rom else None,
         }
         private(meter.sim_path, json.dumps(params).encode())
         contents = {CONFIG: json.dumps(setup.config).encode(), **setup.files}
+        if setup.installed:
+            contents.update(slot_files(self.launch.home))
         for file, content in contents.items():
+            (root / file).parent.mkdir(exist_ok=True)
             private(root / file, content)
         if flash:
             self._put(meter, flash, list(contents))
@@ -156,6 +173,10 @@ def private(path: Path, content: bytes) -> None:
 
 def _image(meter: VirtualMeter) -> Path:
     return meter.directory / "flash.bin"
+
+
+def _rom_params(meter: VirtualMeter) -> dict[str, object]:
+    return {"image": str(meter.directory / "rom.bin"), "size": ROM_BYTES}
 
 
 def _flash_params(meter: VirtualMeter, flash: FlashImage) -> dict[str, object]:

@@ -2,12 +2,14 @@
 
 import argparse
 import ast
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tinymodels.detect.bundle import firmware_manifest
 from tools.compile_firmware import FIRMWARE, board_files, cross_compiler
 from tools.firmware_linker.binding import SEP, bind
 from tools.firmware_linker.emitting import Linked, emit
@@ -15,16 +17,21 @@ from tools.firmware_linker.folding import fold
 from tools.firmware_linker.graph import plan
 from tools.firmware_linker.naming import name_files
 from tools.firmware_linker.shaking import shake
-from tools.firmware_linker.shortening import shorten_attributes, shorten_parameters
+from tools.firmware_linker.shortening import (
+    shorten_attributes,
+    shorten_parameters,
+    shorten_privates,
+)
 from tools.firmware_linker.source import LinkError, read
+from tools.rom_image import pack_image
 
 BUILD = FIRMWARE.parent / "build" / "firmware"
 ENTRY = "app"
 START = "main"  # what the loader calls in it
 # They lie on the meter's root as they are, no update replaces them. A firmware brings copies
-# of the last three, and these are linked.
-LOADER = ("main", "bootslot", "checked", "errors")
-NEVER_LINKED = ("main", "boot")
+# of three of them, and these are linked.
+LOADER = ("main", "bootslot", "checked", "choice", "errors", "romslot")
+NEVER_LINKED = ("main", "boot", "choice", "romslot")
 # Folder, and the architecture of its native code.
 TARGETS = {"esp32": "xtensawin", "esp32c3": "rv32imc", "vm": "x64"}
 VM = "vm"
@@ -65,7 +72,8 @@ def compile_to(source: Path, target: Path, architecture: str) -> None:
 
     LinkError with the compiler's words.
     """
-    options = ["-O3", f"-march={architecture}", "-s", source.name, "-o", str(target)]
+    # A traceback names the module, whose name the board knows already: not one name more.
+    options = ["-O3", f"-march={architecture}", "-s", source.stem, "-o", str(target)]
     command = [str(cross_compiler()), *options, str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_COMPILE_S)
     if done.returncode != 0:
@@ -79,8 +87,9 @@ def build(
     """Link the firmware and compile it; return what was linked.
 
     `into` then holds source/ (what was compiled), firmware.map (see docs), and a folder for
-    each target: the modules of a firmware slot as .mpy, and below root/ the loader. In
-    vm/ the loader lies beside them, and host/ holds what runs them on a simulated board.
+    each target: the modules of a firmware slot as .mpy with their manifest.json, and below
+    root/ the loader. In vm/ the loader lies beside them, and host/ holds what runs them on
+    a simulated board.
     """
     linked = link(firmware, short=short)
     source = into / "source"
@@ -95,6 +104,7 @@ def build(
         for one in linked:
             made = folder / f"{one.name}.mpy"
             compile_to(source / f"{one.name}.py", made, TARGETS[target])
+        _manifest(folder, version_number(firmware))
         if target == VM:
             _for_vm(firmware, folder)
         else:
@@ -104,25 +114,62 @@ def build(
     return linked
 
 
+def _manifest(folder: Path, version: int) -> None:
+    """Write what a slot's manifest.json says of the modules in a folder."""
+    files = {path.name: path.read_bytes() for path in folder.glob("*.mpy")}
+    (folder / "manifest.json").write_bytes(firmware_manifest(files, version))
+
+
+def version_number(firmware: Path) -> int:
+    """Return the number of the firmware's VERSION "major.minor.patch" as bundles count it.
+
+    1 for a program without a version.py. LinkError when what is there says no such version.
+    """
+    path = firmware / "version.py"
+    if not path.exists():
+        return 1
+    text = path.read_text(encoding="utf-8")
+    found = re.search(r'^VERSION = "(\d+)\.(\d\d?)\.(\d\d?)"$', text, re.MULTILINE)
+    if found is None:
+        msg = f'{path}: no line VERSION = "major.minor.patch"'
+        raise LinkError(msg)
+    major, minor, patch = (int(group) for group in found.groups())
+    return major * 10_000 + minor * 100 + patch
+
+
 def _for_vm(firmware: Path, folder: Path) -> None:
-    """Lay beside the linked modules what runs them on a simulated board."""
-    (folder / "host").mkdir()
-    for name in (*LOADER, *FOR_HOST):
-        _compile_plain(firmware / f"{name}.py", folder)
+    """Lay beside the linked modules what runs them on a simulated board.
+
+    host.romfs holds all of that again: the VM runs it in place, as no board has it in RAM.
+    """
+    host = folder / "host"
+    host.mkdir()
+    made = [_compile_plain(firmware / f"{name}.py", folder) for name in (*LOADER, *FOR_HOST)]
     for path in sorted((firmware / "host").glob("*.py")):
         if path.name in SCRIPTS:
-            shutil.copy(path, folder / "host")
+            _plain(path, host)
         else:
-            _compile_plain(path, folder / "host")
+            made.append(_compile_plain(path, host))
+    image = pack_image({path.name: path.read_bytes() for path in made})
+    (host / "host.romfs").write_bytes(image)
 
 
-def _compile_plain(path: Path, folder: Path) -> None:
-    """Compile a module for the VM that is not linked, without what only type checkers need."""
+def _plain(path: Path, folder: Path) -> Path:
+    """Write a module that is not linked without what only people need; return where."""
+    module = ast.fix_missing_locations(ast.Module(read(path).body, []))
+    shorten_privates(module)
     plain = folder / path.name
-    text = ast.unparse(ast.fix_missing_locations(ast.Module(read(path).body, [])))
-    plain.write_text(text + "\n", encoding="utf-8")
-    compile_to(plain, plain.with_suffix(".mpy"), TARGETS[VM])
+    plain.write_text(ast.unparse(module) + "\n", encoding="utf-8")
+    return plain
+
+
+def _compile_plain(path: Path, folder: Path) -> Path:
+    """Compile a module for the VM that is not linked; return the .mpy."""
+    plain = _plain(path, folder)
+    made = plain.with_suffix(".mpy")
+    compile_to(plain, made, TARGETS[VM])
     plain.unlink()
+    return made
 
 
 def _empty(folder: Path) -> None:

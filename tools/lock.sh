@@ -8,7 +8,7 @@ venv=.venv-lock
 trap 'rm -rf "$venv"' EXIT
 
 "$python" -m venv --clear "$venv"
-"$venv/bin/python" -m pip --disable-pip-version-check install --quiet --editable '.[dev,data]'
+"$venv/bin/python" -m pip --disable-pip-version-check install --quiet --editable '.[dev,data,kit,cloud]'
 {
   echo "# One exact set of versions that pyproject.toml allows and the tests passed with."
   echo "# Written by \`make lock\` ($("$venv/bin/python" --version)); not edited by hand."

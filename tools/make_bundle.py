@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -14,10 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tinymodels.detect.bundle import ANY_METER, BundleError, Kind, announce, pack_firmware
-from tools.compile_firmware import FIRMWARE, board_files, cross_compiler
-
-# They stay on the meter's root and are laid there once, by the installer.
-ON_ROOT = ("main.py", "boot.py")
+from tools.compile_firmware import FIRMWARE
+from tools.firmware_linker.source import LinkError
+from tools.link_firmware import compile_to, link
 
 
 class InputError(Exception):
@@ -25,27 +23,19 @@ class InputError(Exception):
 
 
 def firmware(folder: Path, version: int, architecture: str) -> bytes:
-    """Return the container of a firmware's modules as .mpy for one architecture.
+    """Return the container of the linked firmware for one architecture.
 
-    Raise BundleError when a meter would refuse it, InputError when a module does not compile.
+    Raise BundleError when a meter would refuse it, LinkError when it cannot be linked.
     """
-    modules = [path for path in board_files(folder) if path.name not in ON_ROOT]
-    return pack_firmware(
-        {path.with_suffix(".mpy").name: compiled(path, architecture) for path in modules}, version
-    )
-
-
-def compiled(path: Path, architecture: str) -> bytes:
-    """Return a module's bytecode. Raise InputError with the compiler's words."""
-    with tempfile.TemporaryDirectory(prefix="mpy-") as folder:
-        made = Path(folder) / "module.mpy"
-        command = [str(cross_compiler()), f"-march={architecture}", "-s", path.name]
-        command += ["-o", str(made), str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-        if done.returncode != 0:
-            msg = f"{path}: {done.stderr.strip()}"
-            raise InputError(msg)
-        return made.read_bytes()
+    with tempfile.TemporaryDirectory(prefix="mpy-") as place:
+        made = Path(place) / "module.mpy"
+        files = {}
+        for one in link(folder):
+            source = Path(place) / f"{one.name}.py"
+            source.write_text(one.text, encoding="utf-8")
+            compile_to(source, made, architecture)
+            files[f"{one.name}.mpy"] = made.read_bytes()
+    return pack_firmware(files, version)
 
 
 def private_key(path: Path) -> Ed25519PrivateKey:
@@ -72,6 +62,8 @@ def make(arguments: argparse.Namespace) -> None:
         content = arguments.file.read_bytes()
     announced = announce(arguments.kind, arguments.version, content, meter=arguments.meter)
     entry = announced.entry(private_key(arguments.key).sign(announced.canonical()))
+    if announced.meter != ANY_METER:
+        entry["meter"] = announced.meter  # whose it is: `registry publish` asks for it
     arguments.out.write_bytes(content)
     beside = arguments.out.with_name(arguments.out.name + ".json")
     beside.write_text(json.dumps(entry, indent=2) + "\n", encoding="utf-8")
@@ -100,7 +92,7 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     try:
         make(parser.parse_args(words))
-    except (InputError, BundleError, OSError) as error:
+    except (InputError, BundleError, LinkError, OSError) as error:
         print(f"make_bundle: {error}", file=sys.stderr)
         return 1
     return 0

@@ -23,4 +23,4 @@ fi
 
 echo "Installing Wattwarden and its packages into $venv (a few minutes the first time)" >&2
 "$venv/bin/python" -m pip --disable-pip-version-check install --quiet \
-  --constraint constraints.txt --editable '.[dev,data]'
+  --constraint constraints.txt --editable '.[dev,data,kit,cloud]'

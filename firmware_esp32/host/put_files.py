@@ -1,5 +1,6 @@
 """Copy files into a meter's flash image: micropython put_files.py IMAGE SIZE NAME=FILE ..."""
 
+import os
 import sys
 
 HERE = __file__.rsplit("/", 1)[0]
@@ -15,8 +16,19 @@ def main(image: str, size: str, pairs: "list[str]") -> None:
     simflash.mount(image, int(size), None, FLASH)
     for pair in pairs:
         name, source = pair.split("=", 1)
+        folder = name.rpartition("/")[0]
+        if folder:
+            make_folder(FLASH + "/" + folder)
         with open(source, "rb") as file, open(FLASH + "/" + name, "wb") as copy:
             copy.write(file.read())
+
+
+def make_folder(path: str) -> None:
+    """Make a folder that may be there."""
+    try:
+        os.mkdir(path)
+    except OSError:
+        pass
 
 
 if __name__ == "__main__":

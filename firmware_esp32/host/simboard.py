@@ -9,6 +9,7 @@ import struct
 import sys
 from array import array
 
+from micropython import const
 from simclock import SimClock
 
 TYPE_CHECKING = False
@@ -16,16 +17,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, Never
 
-MOST_FRAMES = 500
-BLOCK_FRAMES = 50  # the supply sends so many at a time: a meter has little memory
-CODES = 4096  # what the supply tells the meaning of
-STEP = 16  # codes from one knot of `linear` to the next, see linear.py
-RESET_STATUS = 3  # whoever started this process starts it again
-LOST_STATUS = 4
-GONE = "the connection is closed"
-BURST, RELAY, IDENTIFY = 0, 1, 2
-REQUEST = "<BHQ"  # what, its argument (frames, or 0/1), µs since boot
-IPPROTO_TCP, TCP_NODELAY = 6, 1  # the VM's socket module has no names for them
+_MOST_FRAMES = const(500)
+_BLOCK_FRAMES = const(50)  # the supply sends so many at a time: a meter has little memory
+_CODES = const(4096)  # what the supply tells the meaning of
+_STEP = const(16)  # codes from one knot of `linear` to the next, see linear.py
+_RESET_STATUS = const(3)  # whoever started this process starts it again
+_LOST_STATUS = const(4)
+_GONE = "the connection is closed"
+_BURST = const(0)
+_RELAY = const(1)
+_IDENTIFY = const(2)
+_REQUEST = "<BHQ"  # what, its argument (frames, or 0/1), µs since boot
+# The VM's socket module has no names for them.
+_IPPROTO_TCP = const(6)
+_TCP_NODELAY = const(1)
 
 
 def say(what: str) -> None:
@@ -38,7 +43,7 @@ class SupplyError(SystemExit):
 
     def __init__(self, reason: str) -> None:
         say("supply: " + reason)
-        super().__init__(LOST_STATUS)
+        super().__init__(_LOST_STATUS)
 
 
 def load(path: str) -> "dict[str, Any]":
@@ -62,15 +67,16 @@ class Board:
         self.root: str = params["root"]
         self.start_unix_ms: int | None = params.get("start_unix_ms")
         self._speed: float = params["speed"]
+        self._rest_ms: int = params.get("rest_ms", 0)  # after each burst, however far behind
         self._path = path
         self._networks: dict[str, str] = params["networks"]
         self._clock = SimClock(self._speed)
         # From ranges: what bytes of that length are made into is in RAM twice for a moment.
-        self._ticks = array("I", range(BLOCK_FRAMES))
-        self._codes = [array("H", range(BLOCK_FRAMES)) for _ in range(self.clamps + 1)]
+        self._ticks = array("I", range(_BLOCK_FRAMES))
+        self._codes = [array("H", range(_BLOCK_FRAMES)) for _ in range(self.clamps + 1)]
         self._left = 0  # frames of the burst that are still to come
-        self._request = bytearray(struct.calcsize(REQUEST))
-        self.linear = array("H", range(CODES // STEP + 1))
+        self._request = bytearray(struct.calcsize(_REQUEST))
+        self.linear = array("H", range(_CODES // _STEP + 1))
         self._connect(params["supply"])
 
     def _connect(self, supply: "dict[str, Any]") -> None:
@@ -81,7 +87,7 @@ class Board:
         except OSError as error:
             msg = f"nobody at {supply['host']}:{supply['port']}"
             raise SupplyError(msg) from error
-        self._socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        self._socket.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)
         self._stream: Any = self._socket.makefile("rb")
         hello = {
             "meter": supply["meter"],
@@ -94,42 +100,42 @@ class Board:
         answer = self._stream.readline()
         if answer != b"ok\n":
             raise SupplyError(answer.decode().strip() or "the supply gave no answer")
-        piece = array("H", bytes(2 * STEP))
-        for knot in range(CODES // STEP):
-            self._fill(piece, STEP, 2)
+        piece = array("H", bytes(2 * _STEP))
+        for knot in range(_CODES // _STEP):
+            self._fill(piece, _STEP, 2)
             self.linear[knot] = piece[0]
-        last = piece[STEP - 1]
-        self.linear[CODES // STEP] = min(last + (last - piece[0]) // (STEP - 1), 65535)
+        last = piece[_STEP - 1]
+        self.linear[_CODES // _STEP] = min(last + (last - piece[0]) // (_STEP - 1), 65535)
 
     def _fill(self, items: "array[int]", count: int, item_bytes: int) -> None:
         """Read items; both interpreters' readinto goes on until all is there."""
         try:
             got = self._stream.readinto(memoryview(items)[:count])
         except OSError as error:
-            raise SupplyError(GONE) from error
+            raise SupplyError(_GONE) from error
         if got != count * item_bytes:
-            raise SupplyError(GONE)
+            raise SupplyError(_GONE)
 
     def _tell(self, what: int, argument: int, start_us: int = 0) -> None:
-        struct.pack_into(REQUEST, self._request, 0, what, argument, start_us)
+        struct.pack_into(_REQUEST, self._request, 0, what, argument, start_us)
         try:
             self._socket.sendall(self._request)
         except OSError as error:
-            raise SupplyError(GONE) from error
+            raise SupplyError(_GONE) from error
 
     def open(self, frames: int) -> None:
         """Fetch the codes of the next burst. SupplyError when the supply has gone."""
-        if not 0 < frames <= MOST_FRAMES:
+        if not 0 < frames <= _MOST_FRAMES:
             msg = "frames: 1 to 500"
             raise ValueError(msg)
         while self._left:
             self._next_block()  # nobody read them
         self._left = frames
-        self._tell(BURST, frames, self._clock.take(frames * self.frame_us))
+        self._tell(_BURST, frames, self._clock.take(frames * self.frame_us))
 
     def _next_block(self) -> int:
         """Fetch the next frames; return how many."""
-        frames = min(self._left, BLOCK_FRAMES)
+        frames = min(self._left, _BLOCK_FRAMES)
         self._left -= frames
         self._fill(self._ticks, frames, 4)
         for codes in self._codes:
@@ -156,7 +162,7 @@ class Board:
 
     async def pace(self) -> None:
         """Let others run, until real time has caught up with what was sampled."""
-        await asyncio.sleep(max(self._clock.ahead_ms(), 0) / 1000)
+        await asyncio.sleep(max(self._clock.ahead_ms(), self._rest_ms) / 1000)
 
     def up_ms(self) -> int:
         """Return ms since boot by the clock of the samples; see SimClock."""
@@ -170,18 +176,18 @@ class Board:
         say("reset")
         if hasattr(os, "_exit"):
             sys.stdout.flush()
-            os._exit(RESET_STATUS)
-        raise SystemExit(RESET_STATUS)
+            os._exit(_RESET_STATUS)
+        raise SystemExit(_RESET_STATUS)
 
     def relay(self, on: bool) -> None:
         """Tell the supply, which switches what hangs on the relay."""
         say("relay on" if on else "relay off")
-        self._tell(RELAY, int(on))
+        self._tell(_RELAY, int(on))
 
     def identify(self, on: bool) -> None:
         """Tell the supply that the lamp blinks or has stopped."""
         say("identify on" if on else "identify off")
-        self._tell(IDENTIFY, int(on))
+        self._tell(_IDENTIFY, int(on))
 
     def random32(self) -> int:
         """Return 32 unpredictable bits."""

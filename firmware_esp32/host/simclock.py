@@ -1,8 +1,9 @@
 """The clock of a simulated meter: time is what has been sampled, and never runs back."""
 
+from micropython import const
 from ticks import ticks_diff, ticks_ms
 
-STALL_MS = 1000  # without sampling for longer, time goes on by itself
+_STALL_MS = const(1000)  # without sampling for longer, time goes on by itself
 
 
 class SimClock:
@@ -32,7 +33,7 @@ class SimClock:
         real_ms = self._elapsed_ms()
         if self._speed:
             return max(self._sampled_us, int(real_ms * 1000 * self._speed))
-        stalled_ms = real_ms - self._sampled_at - STALL_MS
+        stalled_ms = real_ms - self._sampled_at - _STALL_MS
         return self._sampled_us + max(stalled_ms, 0) * 1000
 
     def take(self, length_us: int) -> int:

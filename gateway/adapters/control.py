@@ -23,12 +23,13 @@ from gateway.domain.errors import (
 )
 
 log = structlog.get_logger()
-MAX_REQUEST = 256 * 1024
+MAX_REQUEST = 512 * 1024  # a firmware of 300 kB in base64
 ANSWER_S = 60.0
 Call = Callable[[str, dict[str, object], str], Awaitable[dict[str, object]]]
-KINDS: dict[str, type[GatewayError]] = {
+KINDS: dict[str, type[GatewayError]] = {  # of errors, what is more special first
     "not_found": NotFoundError,
     "bad_input": BadInputError,
+    "later": TransientError,
     "failed": GatewayError,
 }
 
@@ -54,10 +55,20 @@ class ControlServer:
     def __init__(self, database: Path, call: Call) -> None:
         self._path = socket_path(database)
         self._call = call
+        self._listening: socket.socket | None = None
+
+    def listen(self) -> None:
+        """Have whoever calls from now on wait for `run`, in place of being refused.
+
+        ConfigError where no socket can be made, StorageError where the disk fails.
+        """
+        self._listening = self._bind()
+        self._listening.listen()
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        server = await asyncio.start_unix_server(self._serve, sock=self._bind(), limit=MAX_REQUEST)
+        sock, self._listening = self._listening or self._bind(), None
+        server = await asyncio.start_unix_server(self._serve, sock=sock, limit=MAX_REQUEST)
         try:
             async with server:
                 await server.serve_forever()
@@ -107,12 +118,9 @@ class ControlServer:
             return {"ok": False, "kind": "bad_input", "error": f"not a request: {error}"}
         try:
             return {"ok": True, "result": await self._call(name, args, who)}
-        except NotFoundError as error:
-            return {"ok": False, "kind": "not_found", "error": str(error)}
-        except BadInputError as error:
-            return {"ok": False, "kind": "bad_input", "error": str(error)}
         except GatewayError as error:
-            return {"ok": False, "kind": "failed", "error": str(error)}
+            kind = next(name for name, known in KINDS.items() if isinstance(error, known))
+            return {"ok": False, "kind": kind, "error": str(error)}
 
 
 def _caller(writer: asyncio.StreamWriter) -> str:

@@ -1,9 +1,6 @@
 """The doctor's eyes: files, sockets, the clock and the machine itself."""
 
 import asyncio
-import contextlib
-import http.client
-import json
 import os
 import secrets
 import shutil
@@ -18,23 +15,29 @@ from pathlib import Path
 import aiomqtt
 
 from gateway.adapters import clock as clocks
+from gateway.adapters import doctor_system
 from gateway.adapters.control import call_daemon
+from gateway.adapters.doctor_system import CREDENTIALS
+from gateway.adapters.installer.layout import Layout
+from gateway.adapters.readiness import readyz
 from gateway.adapters.store.checkup import read_facts
 from gateway.adapters.store.database import lock_path
 from gateway.domain.errors import ConfigError, GatewayError, NotFoundError
 from gateway.services.doctor_facts import (
     BrokerFacts,
+    CertificateFacts,
     ClockFacts,
+    CloudFacts,
     DaemonFacts,
     DatabaseFacts,
     DiskFacts,
+    HardeningFacts,
     MachineFacts,
     SecretFacts,
 )
-from gateway.settings import MqttSettings, Settings, WebSettings, read_secret
+from gateway.settings import MqttSettings, Settings, read_secret
 
 PATIENCE_S = 5.0
-CREDENTIALS = Path("/run/credentials")  # systemd.exec(5), LoadCredential=
 PROC_LOCKS = Path("/proc/locks")
 THERMAL = Path("/sys/class/thermal")
 DAY_S = 86_400.0
@@ -43,9 +46,12 @@ DAY_S = 86_400.0
 class RealSurroundings:
     """Satisfies `Surroundings` on this machine."""
 
-    def __init__(self, settings: Settings, *, full: bool = False) -> None:
-        """`full`: check the whole database however long it takes."""
+    def __init__(
+        self, settings: Settings, *, full: bool = False, layout: Layout | None = None
+    ) -> None:
+        """`full`: check the whole database however long it takes; `layout`: not below `/`."""
         self._settings = settings
+        self._layout = layout or Layout()
         self._full = full
 
     def now_ms(self) -> int:
@@ -60,9 +66,10 @@ class RealSurroundings:
         found = []
         for key, path in wanted:
             if path is not None:
-                _, problem = _secret(path, key)
-                of_service = path.is_relative_to(CREDENTIALS)
-                found.append(SecretFacts(key, str(path), problem, of_service))
+                source = doctor_system.behind_credential(path, self._layout)
+                _, problem = _secret(source, key)
+                of_service = source.is_relative_to(CREDENTIALS)
+                found.append(SecretFacts(key, str(source), problem, of_service))
         return found
 
     def disk(self) -> DiskFacts:
@@ -83,7 +90,8 @@ class RealSurroundings:
         disk = self.disk()
         room = max(0, min(disk.allowed - disk.used, disk.free))
         path = self._settings.storage.path
-        return read_facts(path, room=room, now_ms=self.now_ms(), full=self._full)
+        zone = self._settings.site.zone
+        return read_facts(path, room=room, now_ms=self.now_ms(), full=self._full, zone=zone)
 
     def daemon(self) -> DaemonFacts:
         """Ask the daemon for something harmless, and its web server whether it is ready."""
@@ -92,12 +100,16 @@ class RealSurroundings:
         answers, problem = _within(PATIENCE_S, lambda: _asks(path))
         if not answers or not self._settings.web.enabled or not self._settings.web.port:
             return DaemonFacts(holds or answers, answers, None, problem)
-        ready, problem = _readyz(self._settings.web)
+        ready, problem = readyz(self._settings.web)
         return DaemonFacts(holds=True, answers=True, ready=ready, problem=problem)
 
     def broker(self) -> BrokerFacts:
         """Connect to the broker for a moment, under another name than the daemon's."""
-        return asyncio.run(_try_broker(self._settings.mqtt))
+        mqtt = self._settings.mqtt
+        if mqtt.password_file is not None:
+            source = doctor_system.behind_credential(mqtt.password_file, self._layout)
+            mqtt = mqtt.model_copy(update={"password_file": source})
+        return asyncio.run(_try_broker(mqtt))
 
     def clock(self) -> ClockFacts:
         """Look at the clock."""
@@ -121,6 +133,18 @@ class RealSurroundings:
             os.getloadavg()[1],
             os.cpu_count() or 1,
         )
+
+    def certificates(self) -> Sequence[CertificateFacts]:
+        """Read the certificates in use."""
+        return doctor_system.certificates(self._settings, self._layout)
+
+    def cloud(self) -> CloudFacts | None:
+        """Try the way to the cloud; None where it is off."""
+        return doctor_system.cloud(self._settings, self._layout)
+
+    def hardening(self) -> HardeningFacts | None:
+        """Look at the installed service's fences; None where none is installed."""
+        return doctor_system.hardening(self._layout)
 
 
 def is_held(lock: Path) -> bool:
@@ -153,30 +177,6 @@ def _within(seconds: float, ask: Callable[[], tuple[bool, str]]) -> tuple[bool, 
     thread.start()
     thread.join(seconds)
     return answers[0] if answers else (False, f"no answer within {seconds:.0f} s")
-
-
-def _readyz(web: WebSettings) -> tuple[bool, str]:
-    anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared
-    host, port = anywhere.get(web.host, web.host), web.port
-    if web.cert_file is None:
-        connection = http.client.HTTPConnection(host, port, timeout=PATIENCE_S)
-    else:  # our own process, asked whether it lives: its name in the certificate does not matter
-        blind = ssl.create_default_context()
-        blind.check_hostname, blind.verify_mode = False, ssl.CERT_NONE
-        connection = http.client.HTTPSConnection(host, port, timeout=PATIENCE_S, context=blind)
-    try:
-        connection.request("GET", "/readyz")
-        answer = connection.getresponse()
-        text = answer.read(2000).decode("utf-8", "replace")
-    except (OSError, http.client.HTTPException) as error:
-        return False, f"web.port {port} does not answer: {error}"
-    finally:
-        connection.close()
-    if answer.status == http.client.OK:
-        return True, ""
-    with contextlib.suppress(ValueError, KeyError, TypeError):  # else no problem+json of ours
-        text = str(json.loads(text)["detail"])
-    return False, text
 
 
 async def _try_broker(settings: MqttSettings) -> BrokerFacts:

@@ -1,6 +1,7 @@
 """Write exported rows as CSV, JSON lines or Parquet."""
 
 import csv
+import io
 import json
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
@@ -11,7 +12,7 @@ from gateway.services.exporting import ExportRow
 
 PARQUET_ROWS = 50_000
 WHOLE_COLUMNS = frozenset({"t", "boot", "seq", "n", "dt"})
-TEXT_COLUMNS = frozenset({"flags"})
+TEXT_COLUMNS = frozenset({"channel", "flags"})
 Writer = Callable[[Sequence[str], Iterable[ExportRow], IO[bytes]], None]
 
 
@@ -64,6 +65,13 @@ def write_parquet(columns: Sequence[str], rows: Iterable[ExportRow], target: IO[
                 for values, kind in zip(zip(*chunk, strict=True), types, strict=True)
             ]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+
+
+def parquet_bytes(columns: Sequence[str], rows: Iterable[ExportRow]) -> bytes:
+    """Return a whole Parquet file, as `write_parquet` writes it."""
+    target = io.BytesIO()
+    write_parquet(columns, rows, target)
+    return target.getvalue()
 
 
 WRITERS: dict[str, Writer] = {"csv": write_csv, "jsonl": write_jsonl, "parquet": write_parquet}

@@ -7,9 +7,9 @@ from gateway.domain.alerts import Alert, AlertState
 from gateway.domain.meters import MeterInfo
 from gateway.domain.readings import Stored
 from gateway.pipeline.rollups import RESOLUTIONS, Bucket, Calendar, Contribution, MeterRoll
-from gateway.services.deriving import GAUSSIAN, MeterRecord, Next
+from gateway.services.deriving_ports import OWN, MeterRecord, Next
 from gateway.services.effects import Effects, Rebuild, RollupPart
-from gateway.services.fitting import FOREVER_MS, WEEKS_8_MS, History
+from gateway.services.fitting import FOREVER_MS, RESOLUTION, History
 
 REOPEN_MS = 86_400_000  # an alert resolved by hand may open again within the hour
 
@@ -35,7 +35,7 @@ class MemoryDeriveStore:
             {name: channel for name, (_, channel) in own.items()},
         )  # fmt: skip
         models = {row.channel: row.body for row in tables.models.values()
-                  if row.meter_no == no and row.kind == GAUSSIAN}  # fmt: skip
+                  if row.meter_no == no and row.kind == OWN}  # fmt: skip
         numbers = {name: number for name, (number, _) in own.items()}
         position = tables.judged.get(no)
         if position is None:
@@ -74,13 +74,14 @@ class MemoryDeriveStore:
         """Read the spans that must be computed again."""
         return [(no, *span) for no, span in sorted(self._tables.dirty.items())][:50]
 
-    async def history(self, channel_no: int, meter: str, channel: str, until_ms: int) -> History:
-        """Read a channel's trailing eight weeks, and its alerts."""
-        from_ms = until_ms - WEEKS_8_MS
+    async def history(
+        self, channel_no: int, meter: str, channel: str, from_ms: int, until_ms: int
+    ) -> History:
+        """Read a channel's minutes in a span, and its alerts."""
         buckets = [
             bucket
             for (number, resolution, start_ms), bucket in sorted(self._tables.rollups.items())
-            if number == channel_no and resolution == "15m" and from_ms <= start_ms < until_ms
+            if number == channel_no and resolution == RESOLUTION and from_ms <= start_ms < until_ms
         ]
         alerts = [
             alert

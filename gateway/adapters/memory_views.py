@@ -84,6 +84,7 @@ def _fits(view: AlertView, which: AlertFilter) -> bool:
         which.state in (None, alert.state)
         and which.severity in (None, alert.severity)
         and which.meter in (None, alert.meter)
+        and which.muted in (None, alert.muted)
     )
 
 

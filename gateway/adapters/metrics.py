@@ -1,6 +1,6 @@
 """Prometheus metrics, read from the services when somebody asks."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -12,12 +12,16 @@ from gateway.services.intake import Intake
 from gateway.supervise import Board
 
 Trusted = Callable[[], bool]
+ModelCounts = Callable[[], Mapping[str, int]]  # models from the repository by where they stand
 
 
 class GatewayCollector(Collector):
     """Everything that /metrics tells of the gateway itself."""
 
-    def __init__(self, intake: Intake, deriver: Deriver, board: Board, trusted: Trusted) -> None:
+    def __init__(
+        self, intake: Intake, deriver: Deriver, board: Board, trusted: Trusted, models: ModelCounts
+    ) -> None:
+        self._models = models
         self._intake = intake
         self._deriver = deriver
         self._board = board
@@ -43,7 +47,7 @@ class GatewayCollector(Collector):
 
     def _gauges(self) -> Iterable[Metric]:
         intake, deriver = self._intake, self._deriver
-        judged = min(deriver.row, intake.ledger.next_row - 1)
+        judged = min(deriver.judged_row, intake.ledger.next_row - 1)
         for name, help_text, value in (
             ("connected", "1 while connected to the broker", float(intake.connected)),
             ("clock_trusted", "1 while the wall clock may be believed", float(self._trusted())),
@@ -59,6 +63,12 @@ class GatewayCollector(Collector):
         for severity in Severity:
             alerts.add_metric([severity.value], sum(a.severity is severity for a in book))
         yield alerts
+        models = GaugeMetricFamily(
+            "wattwarden_models", "Models from the repository, by where they stand", labels=["state"]
+        )
+        for state, count in self._models().items():
+            models.add_metric([state], count)
+        yield models
         up = GaugeMetricFamily(
             "wattwarden_service_up", "1 while a service runs", labels=["service"]
         )
@@ -68,10 +78,10 @@ class GatewayCollector(Collector):
 
 
 def registry_of(
-    intake: Intake, deriver: Deriver, board: Board, trusted: Trusted
+    intake: Intake, deriver: Deriver, board: Board, trusted: Trusted, models: ModelCounts = dict
 ) -> CollectorRegistry:
     """Return a registry of our own, so that two gateways in one process do not mix."""
     registry = CollectorRegistry()
-    registry.register(GatewayCollector(intake, deriver, board, trusted))
+    registry.register(GatewayCollector(intake, deriver, board, trusted, models))
     ProcessCollector(registry=registry)
     return registry

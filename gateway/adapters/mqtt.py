@@ -2,26 +2,28 @@
 
 import asyncio
 import contextlib
-import json
 import socket
-import ssl
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Self
 
 import aiomqtt
+import msgspec
 import structlog
-from paho.mqtt.client import MQTT_ERR_SUCCESS, MQTTMessage
+from paho.mqtt.client import MQTTMessage
 
+from gateway.adapters.mqtt_frames import Deliver, FrameReader
+from gateway.adapters.mqtt_writing import PacketWriter
 from gateway.domain.errors import BrokerLostError
 from gateway.services.batches import Ack
 from gateway.settings import MqttSettings, read_secret, tls_context
 
 log = structlog.get_logger()
-TOPICS = tuple((f"ww/v1/+/{kind}", 1) for kind in ("readings", "state", "events"))
-PACKETS_A_TURN = 64
+TOPICS = (
+    *((f"ww/v1/+/{kind}", 1) for kind in ("readings", "state", "events", "result")),
+    ("ww/v1/+/bundle/get", 0),  # asked again when it is lost, and of no use when it is late
+)
 ACKS_IN_FLIGHT = 20  # what brokers allow a client by default
-Deliver = Callable[[str, bytes, int, bool], None]
 
 
 class BrokerSession:
@@ -36,6 +38,8 @@ class BrokerSession:
         self._client_id = client_id
         self._deliver = deliver
         self._client: aiomqtt.Client | None = None
+        self._frames: FrameReader | None = None
+        self._writer: PacketWriter | None = None
         self._acks: OrderedDict[str, tuple[Ack, int | None]] = OrderedDict()
         self._acks_out: set[int] = set()
 
@@ -59,6 +63,8 @@ class BrokerSession:
     async def _leave(self) -> None:
         client, self._client = self._client, None
         if client is not None:
+            if self._writer is not None:
+                self._writer.flush()
             try:
                 await client.__aexit__(None, None, None)
             except aiomqtt.MqttError as error:
@@ -84,9 +90,11 @@ class BrokerSession:
         paho = client._client  # noqa: SLF001 - aiomqtt offers no manual acknowledgement
         paho.manual_ack_set(on=True)
         paho.on_message = self._on_message
-        paho.on_publish = self._on_published  # we never wait for one, so aiomqtt need not know
+        paho.on_publish = None  # we never wait for one, so aiomqtt need not know
         await client.__aenter__()
         self._client = client
+        self._writer = PacketWriter(paho)
+        self._frames = FrameReader(paho, self._deliver, self._confirmed)
         self.resume()
 
     def _connected(self) -> aiomqtt.Client:
@@ -101,12 +109,8 @@ class BrokerSession:
 
     def acknowledge(self, tokens: Iterable[int]) -> None:
         """Send the PUBACK of each message."""
-        if self._client is None:
-            return
-        acknowledge = self._client._client.ack  # noqa: SLF001
-        for token in tokens:
-            if token:
-                acknowledge(token, 1)
+        if self._client is not None and self._writer is not None:
+            self._writer.acknowledge(token for token in tokens if token)
 
     def send_ack(self, ack: Ack, now_ms: int | None) -> None:
         """Publish a retained `ack`; while many are under way the newest of each meter waits."""
@@ -114,23 +118,32 @@ class BrokerSession:
         self._pump()
 
     def _pump(self) -> None:
-        while self._acks and self._client is not None and len(self._acks_out) < ACKS_IN_FLIGHT:
+        if self._client is None or self._writer is None:
+            return
+        while self._acks and len(self._acks_out) < ACKS_IN_FLIGHT:
             meter, (ack, now_ms) = self._acks.popitem(last=False)
-            info = self._client._client.publish(  # noqa: SLF001 - not awaited: acks coalesce
-                f"ww/v1/{meter}/ack", ack_payload(ack, now_ms), qos=1, retain=True
-            )
-            if info.rc == MQTT_ERR_SUCCESS:
-                self._acks_out.add(info.mid)
+            topic, payload = f"ww/v1/{meter}/ack", ack_payload(ack, now_ms)
+            self._acks_out.add(self._writer.publish_surely(topic, payload))
 
-    def _on_published(self, _client: object, _userdata: object, mid: int, *_: object) -> None:
-        self._acks_out.discard(mid)
+    def _confirmed(self, packet_id: int) -> bool:
+        """Note that the broker has an ack; False when it is no ack's answer."""
+        if packet_id not in self._acks_out:
+            return False
+        self._acks_out.remove(packet_id)
         if self._acks:
             self._pump()
+        return True
 
     def publish_live(self, topic: str, payload: str) -> None:
         """Publish a retained value at QoS 0; dropped when the connection is gone."""
-        if self._client is not None:
-            self._client._client.publish(topic, payload, qos=0, retain=True)  # noqa: SLF001
+        if self._client is not None and self._writer is not None:
+            self._writer.publish(topic, payload.encode())
+
+    def send(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Publish at QoS 1; lost when the connection is gone."""
+        if self._client is not None and self._writer is not None:
+            self._writer.flush()
+            self._client._client.publish(topic, payload, qos=1, retain=retain)  # noqa: SLF001
 
     def pause(self) -> None:
         """Stop reading from the socket, so that the broker holds what we cannot take."""
@@ -145,19 +158,11 @@ class BrokerSession:
             asyncio.get_running_loop().add_reader(sock.fileno(), self._read)
 
     def _read(self) -> None:
-        """Read what the socket holds, many packets a turn of the loop: half the cost of one each.
-
-        paho itself tells aiomqtt when the connection broke.
-        """
-        for _ in range(PACKETS_A_TURN):
-            if self._client is None:
-                return
-            paho = self._client._client  # noqa: SLF001
-            paho.loop_read()
-            sock = paho.socket()
-            if not _holds_more(sock):
-                _acknowledge_now(sock)
-                return
+        """Read what the socket holds; paho itself tells aiomqtt when the connection broke."""
+        if self._client is None or self._frames is None:
+            return
+        self._frames.read()
+        _acknowledge_now(self._client._client.socket())  # noqa: SLF001
 
     async def closed(self) -> None:
         """Wait until the connection is gone, then raise BrokerLostError."""
@@ -172,18 +177,6 @@ class BrokerSession:
             raise BrokerLostError(msg) from error
         msg = "the broker closed the connection"
         raise BrokerLostError(msg)
-
-
-def _holds_more(sock: object) -> bool:
-    """Tell whether another packet can be read without waiting."""
-    if isinstance(sock, ssl.SSLSocket):
-        return sock.pending() > 0  # decoded bytes that no further readiness will announce
-    if not isinstance(sock, socket.socket):
-        return False
-    try:
-        return bool(sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
-    except OSError:  # nothing there; whatever is wrong shows at the next read
-        return False
 
 
 def _acknowledge_now(sock: object) -> None:
@@ -214,4 +207,4 @@ def ack_payload(ack: Ack, now_ms: int | None) -> bytes:
     }
     more = [{"boot": boot, "upto": upto} for boot, upto in ack.more]
     body = {"boot": ack.boot, "upto": ack.upto, "more": more, "now": now_ms, "regs": regs}
-    return json.dumps(body, separators=(",", ":")).encode()
+    return msgspec.json.encode(body)

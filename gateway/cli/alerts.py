@@ -6,6 +6,7 @@ from typing import TypedDict, Unpack
 
 import click
 
+from gateway.adapters.store.labels import select_labels
 from gateway.adapters.store.readonly import snapshot
 from gateway.adapters.store.views import select_alerts
 from gateway.cli.call import invoke
@@ -141,6 +142,24 @@ def verdict(alert_id: str, note: str, config: Path, *, right: bool | None, as_js
         raise BadInputError(msg)
     args: dict[str, object] = {"id": alert_id, "right": right, "note": note}
     _change(config, "alerts.verdict", args, as_json=as_json)
+
+
+@alerts.command(
+    epilog=example(
+        "wattwarden alerts labels > labels.jsonl",
+        "wattwarden evaluate --archive archive --labels labels.jsonl --out judged",
+    )
+)
+@config_option
+def labels(config: Path) -> None:
+    """Write what people said of alerts as JSON lines, for `train` and `evaluate`.
+
+    One line for each alert with a verdict: meter, channel, kind, from when to when, right or
+    wrong, and the note. Who said it is not in there; read the notes before you pass them on.
+    """
+    with snapshot(Settings.load(config).storage.path) as db:
+        for row in select_labels(db):
+            click.echo(json.dumps(row._asdict()))
 
 
 def _change(config: Path, name: str, args: dict[str, object], *, as_json: bool) -> None:

@@ -5,7 +5,7 @@ import contextlib
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,8 @@ class Show:
 @click.option(
     "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Other homes' habits."
 )
-def demo(seconds: float | None, seed: int, *, no_fault: bool) -> None:
+@click.option("--cloud", is_flag=True, help="Send to a Firestore on this machine too.")
+def demo(seconds: float | None, seed: int, *, no_fault: bool, cloud: bool) -> None:
     """Try it out: three simulated homes, their meters, a broker and the gateway, live.
 
     The meters run the real firmware, in the MicroPython VM where it is installed, and sample
@@ -108,9 +109,25 @@ def demo(seconds: float | None, seed: int, *, no_fault: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="wattwarden-demo-") as directory:
         root = Path(directory)
         settings = _settings(root)
-        show = asyncio.run(_run(settings, root, seconds, seed, with_fault=not no_fault))
-    for line in summary(show):
+        with _cloud(settings, wanted=cloud) as (settings, lines):
+            show = asyncio.run(_run(settings, root, seconds, seed, with_fault=not no_fault))
+            told = lines()
+    for line in (*summary(show), *told):
         click.echo(line)
+
+
+@contextlib.contextmanager
+def _cloud(
+    settings: Settings, *, wanted: bool
+) -> Iterator[tuple[Settings, Callable[[], Sequence[str]]]]:
+    """Give the settings with a cloud on loopback, and what tells of it at the end."""
+    if not wanted:
+        yield settings, tuple
+        return
+    from gateway.cli.demo_cloud import in_cloud, local_cloud  # noqa: PLC0415 - Google's libraries
+
+    with local_cloud(_free_port()) as cloud:
+        yield settings.model_copy(update={"cloud": cloud}), lambda: in_cloud(settings.site.id)
 
 
 def _settings(directory: Path) -> Settings:

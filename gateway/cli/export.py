@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -16,10 +17,12 @@ from gateway.pipeline.times import parse
 from gateway.services.exporting import ALL_RESOLUTIONS, columns, rows
 from gateway.settings import Settings
 
+FOREVER_MS = 2**53
+
 
 @click.command()
-@click.option("--meter", required=True, help="The meter's id.")
-@click.option("--channel", required=True, help="The channel, such as grid or solar.")
+@click.option("--meter", help="The meter's id.")
+@click.option("--channel", help="The channel, such as grid or solar.")
 @click.option("--start", help="From this time on: ISO 8601 or Unix ms. [default: all]")
 @click.option("--end", help="Up to, not including, this time. [default: all]")
 @click.option(
@@ -34,10 +37,15 @@ from gateway.settings import Settings
     "--output", type=click.Path(path_type=Path, dir_okay=False),
     help="Write here instead of to standard output.",
 )  # fmt: skip
+@click.option(
+    "--archive", type=click.Path(path_type=Path, file_okay=False),
+    help="Write an hourly Parquet file per meter below this folder, as [archive] does, of all "
+    "channels, and of all meters where --meter names none; whole UTC hours, raw or 1m.",
+)  # fmt: skip
 @config_option
 def export(  # noqa: PLR0913 - one for each option
-    *, meter: str, channel: str, start: str | None, end: str | None, resolution: str, kind: str,
-    output: Path | None, config: Path,
+    *, meter: str | None, channel: str | None, start: str | None, end: str | None,
+    resolution: str, kind: str, output: Path | None, archive: Path | None, config: Path,
 ) -> None:  # fmt: skip
     """Write one channel's readings or intervals in time order, start included, end not.
 
@@ -45,18 +53,31 @@ def export(  # noqa: PLR0913 - one for each option
     """
     settings = Settings.load(config)
     zone = settings.site.zone
+    if archive is not None:
+        from gateway.cli.export_archive import write_archive  # noqa: PLC0415 - rarely wanted
+
+        span = (_time(start, 0, zone, "--start"), _time(end, FOREVER_MS, zone, "--end"))
+        write_archive(settings, archive, meter, span, resolution)
+        return
+    if meter is None or channel is None:
+        msg = "--meter and --channel: name the channel to write"
+        raise BadInputError(msg)
     store = SqlExportStore(settings.storage.path, zone)
     with contextlib.closing(store):
         target = store.find(meter, channel)
         low_ms, high_ms = store.bounds(target)
-        start_ms = low_ms if start is None else parse(start, zone, name="--start")
-        end_ms = high_ms if end is None else parse(end, zone, name="--end")
+        start_ms = _time(start, low_ms, zone, "--start")
+        end_ms = _time(end, high_ms, zone, "--end")
         if start is not None and end is not None and end_ms < start_ms:
             msg = "--end: must not be before --start"
             raise BadInputError(msg)
         with _opened(output, kind) as file:
             found = rows(store, target, resolution, start_ms, end_ms)
             WRITERS[kind](columns(resolution), found, file)
+
+
+def _time(text: str | None, otherwise_ms: int, zone: ZoneInfo, name: str) -> int:
+    return otherwise_ms if text is None else parse(text, zone, name=name)
 
 
 @contextlib.contextmanager

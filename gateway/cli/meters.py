@@ -13,11 +13,12 @@ from gateway.adapters.store.inventory import Missing, list_missing, newest_readi
 from gateway.adapters.store.readonly import snapshot
 from gateway.adapters.store.views import select_meter, select_meters
 from gateway.cli.call import invoke
-from gateway.cli.lazy import LazyGroup
+from gateway.cli.lazy import Lazy, LazyGroup
 from gateway.cli.options import config_option, example, json_option
 from gateway.cli.tables import moment, show
 from gateway.domain.errors import BadInputError, NotFoundError
 from gateway.domain.meters import Role
+from gateway.services.bundle_forms import Progress
 from gateway.services.views import MeterView, is_online
 from gateway.settings import Settings
 from gateway.web.models import MeterList, MeterOut
@@ -38,13 +39,40 @@ class _Change(TypedDict):
 
 @click.group(
     cls=LazyGroup,
-    lazy={"simulate": "gateway.cli.simulate:simulate"},
+    lazy={
+        "flash": Lazy(
+            "gateway.cli.flash:flash", "Put MicroPython and the firmware on an ESP32 on USB."
+        ),
+        "provision": Lazy(
+            "gateway.cli.provision:provision", "Make a flashed board a meter of this site."
+        ),
+        "remove": Lazy("gateway.cli.remove:remove", "End a meter's access to the broker."),
+        "simulate": Lazy(
+            "gateway.cli.simulate:simulate", "Run simulated meters against the broker."
+        ),
+        "command": Lazy(
+            "gateway.cli.care:command", "Have a meter do something; print what it answers."
+        ),
+        "publish": Lazy(
+            "gateway.cli.care:publish", "Give meters a signed model, calibration or firmware."
+        ),
+        "want": Lazy("gateway.cli.care:want", "Have a meter run a kept version again."),
+        "bundles": Lazy(
+            "gateway.cli.care:bundles", "Show what a meter shall run, and how far it is."
+        ),
+        "calibrate": Lazy(
+            "gateway.cli.calibrate:calibrate", "Calibrate a meter against a reference instrument."
+        ),
+        "calibration": Lazy(
+            "gateway.cli.calibration:calibration", "See, compare and take back calibrations."
+        ),
+    },
     epilog=example(
         "wattwarden meters list", "wattwarden meters set kitchen --channel load1 --rating 30"
     ),
 )
 def meters() -> None:
-    """See, add, change, remove and simulate meters."""
+    """See, add, change, remove and simulate meters; tell them what to do."""
 
 
 @meters.command(
@@ -73,7 +101,7 @@ def list_meters(config: Path, *, as_json: bool) -> None:
         return
     zone = settings.site.zone
     show(
-        ("meter", "label", "now", "newest reading", "voltage", "channels", "firmware"),
+        ("meter", "label", "now", "newest reading", "voltage", "channels", "firmware", "bundles"),
         [_row(view, moment(view.last.at_ms if view.last else None, zone)) for view in found],
     )
 
@@ -99,22 +127,6 @@ def add(meter: str, label: str | None, config: Path, *, recorded: bool) -> None:
         invoke(settings, "meters.update", {"id": meter, "label": label})
     kind = "recorded meter" if recorded else "meter"
     click.echo(f"{kind} {meter} is {'registered' if done['added'] else 'registered already'}")
-
-
-@meters.command(epilog=example("wattwarden meters remove kitchen"))
-@id_argument
-@yes_option
-@config_option
-def remove(meter: str, config: Path, *, yes: bool) -> None:
-    """Refuse a meter's readings from now on. What it has delivered stays."""
-    settings = Settings.load(config)
-    if not yes and not sys.stdin.isatty():
-        msg = "--yes: needed where nobody can be asked; the meter's readings will be refused"
-        raise BadInputError(msg)
-    if not yes:
-        click.confirm(f"Refuse readings of {meter} from now on?", abort=True, err=True)
-    invoke(settings, "meters.remove", {"id": meter})
-    click.echo(f"meter {meter} is removed; what it delivered stays")
 
 
 @meters.command(
@@ -227,8 +239,14 @@ def _row(view: MeterView, newest: str) -> list[str]:
     voltage = f"{last.v:.1f} V" if last and last.v is not None else "-"
     return [
         info.id, info.label or "-", now, newest, voltage, ", ".join(channels) or "-",
-        view.fw or "-",
+        view.fw or "-", ", ".join(_told(one) for one in view.rollouts) or "-",
     ]  # fmt: skip
+
+
+def _told(progress: Progress) -> str:
+    """Return in short how far a meter is with a bundle."""
+    why = f": {progress.why}" if progress.why else ""
+    return f"{progress.kind} {progress.version} {progress.state}{why}"
 
 
 def _gap_json(gap: Missing) -> dict[str, object]:

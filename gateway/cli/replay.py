@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 import msgspec
@@ -17,7 +16,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from gateway.adapters.control import call_daemon
 from gateway.adapters.table_files import checksum, open_table
 from gateway.adapters.virtual_meter import VirtualMeter
-from gateway.cli.options import config_option
+from gateway.cli.options import config_option, zone_named
 from gateway.domain.errors import BadInputError, GatewayError, TransientError
 from gateway.pipeline.decode import decode
 from gateway.pipeline.tabular import Line, Source, Window, parse_map, read_lines, windows
@@ -59,7 +58,7 @@ def replay(  # noqa: PLR0913 - one for each option
     settings = Settings.load(config)
     _check_names(meter, channel)
     factor = _speed(speed)
-    zone = settings.site.zone if timezone is None else _zone(timezone)
+    zone = settings.site.zone if timezone is None else zone_named(timezone, "--timezone")
     table = open_table(file)
     sources = parse_map(maps, table.columns)
     lines = read_lines(table.columns, table.rows(), sources, zone)
@@ -98,14 +97,6 @@ def _speed(text: str) -> float | None:
             return factor
     msg = f"--speed: {text!r} must be a number above 0, or {FASTEST}"
     raise BadInputError(msg)
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        msg = f"--timezone: unknown zone {name!r}; use an IANA name such as Europe/Lisbon"
-        raise BadInputError(msg) from error
 
 
 def _register(settings: Settings, meter: str) -> None:

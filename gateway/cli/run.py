@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from gateway import logs
+from gateway.adapters.heap import keep_small
 from gateway.cli.options import config_option
 from gateway.settings import Settings, check_files
 
@@ -21,6 +22,8 @@ def run(config: Path) -> None:
     settings = Settings.load(config)
     check_files(settings)
     logs.configure(settings.log.level)
+    keep_small()
+    gc.disable()  # until all is loaded: what a start makes lives as long as the process
     asyncio.run(_run(settings))
 
 
@@ -32,10 +35,14 @@ async def _run(settings: Settings) -> None:
     # The writer thread takes the interpreter back after every SQL step; with Python's default of
     # 5 ms it would wait that long each time the loop is busy (docs/performance.md).
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    # What start-up has made lives as long as the process: the collector need not look at it.
+    await run_gateway(settings, stop_on_signals(), settled=_spare_collector)
+
+
+def _spare_collector() -> None:
+    """Take what start-up has made, which lives as long as the process, from the collector."""
+    gc.enable()
     gc.collect()
     gc.freeze()
-    await run_gateway(settings, stop_on_signals())
 
 
 @click.command("check-config")
@@ -43,5 +50,5 @@ async def _run(settings: Settings) -> None:
 def check_config(config: Path) -> None:
     """Check the settings file and print what would be used."""
     settings = Settings.load(config)
-    check_files(settings)
+    check_files(settings, of_service=False)
     click.echo(settings.model_dump_json(indent=2))

@@ -92,6 +92,7 @@ class Alert:
     evidence: Evidence
     snoozed_until_ms: int | None = None
     historic: bool = False  # judged from data that was already old: never news for a phone
+    muted: bool = False  # somebody wants to hear nothing of this kind: never pushed
 
     @property
     def meter(self) -> str:

@@ -45,5 +45,13 @@ class TransientError(GatewayError):
     """The world may heal itself: the supervisor retries with backoff."""
 
 
+class MeterAwayError(TransientError):
+    """A meter is offline, silent or busy: the gateway itself is well, and may be asked again."""
+
+
 class BrokerLostError(TransientError):
     """The MQTT connection dropped or could not be made."""
+
+
+class ConflictError(BadInputError):
+    """Somebody else has changed meanwhile what was to be changed; look again, then repeat it."""

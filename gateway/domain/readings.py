@@ -4,7 +4,7 @@ Field names are those of the wire contract (docs/protocol.md, section 3): SI uni
 V, A, W, var, Hz, Wh; times are Unix milliseconds UTC. `msgspec` checks types and ranges in C.
 """
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct
 
@@ -115,3 +115,11 @@ def power_factor(power_w: float | None, apparent_va: float | None) -> float | No
     if power_w is None or apparent_va is None or apparent_va < 1:
         return None
     return abs(power_w) / apparent_va
+
+
+class GapSpan(NamedTuple):
+    """A time for which windows are missing (rule G); `state` provisional or final."""
+
+    from_ms: int
+    to_ms: int
+    state: str

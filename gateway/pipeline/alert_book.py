@@ -15,6 +15,7 @@ from gateway.domain.alerts import (
     Severity,
 )
 from gateway.domain.errors import BadInputError, NotFoundError
+from gateway.pipeline.mutes import MuteBook
 
 SYSTEM = "system"
 MINUTE_MS = 60_000
@@ -44,12 +45,16 @@ class AlertBook:
     """All open alerts. Pure: the caller writes every Change.
 
     `recently_resolved`: alerts a person has resolved within the last hour; until the condition
-    begins afresh or the hour is over they do not open again.
+    begins afresh or the hour is over they do not open again. `mutes`: of what nobody wants to hear.
     """
 
     def __init__(
-        self, open_alerts: Iterable[Alert], recently_resolved: Iterable[Alert] = ()
+        self,
+        open_alerts: Iterable[Alert],
+        recently_resolved: Iterable[Alert] = (),
+        mutes: MuteBook | None = None,
     ) -> None:
+        self._mutes = MuteBook() if mutes is None else mutes
         self._open: dict[AlertKey, Alert] = {alert.key: alert for alert in open_alerts}
         self._by_id: dict[str, AlertKey] = {alert.id: key for key, alert in self._open.items()}
         self._resolved: OrderedDict[str, Alert] = OrderedDict()
@@ -73,7 +78,7 @@ class AlertBook:
         if not finding.active:
             self._quiet.pop(finding.key, None)
         if alert is None:
-            return self._open_one(finding, historic=historic) if finding.active else None
+            return self._open_one(finding, now_ms, historic=historic) if finding.active else None
         if finding.active:
             return self._renew(alert, finding, now_ms)
         at_ms = max(finding.at_ms, alert.updated_ms)
@@ -138,7 +143,19 @@ class AlertBook:
             self._resolved[alert_id] = change.alert
         return change
 
-    def _open_one(self, finding: Finding, *, historic: bool) -> Change | None:
+    def remute(self, *, who: str, at_ms: int) -> list[Change]:
+        """Return what changes of open alerts since somebody muted a kind or ended that."""
+        changes = []
+        for alert in self.open_alerts:
+            muted = self._mutes.covers(alert.key, at_ms)
+            if muted != alert.muted:
+                said = "muted" if muted else "heard again"
+                entry = HistoryEntry(max(at_ms, alert.updated_ms), who, said)
+                renewed = replace(alert, muted=muted, updated_ms=entry.at_ms)
+                changes.append(self._put(renewed, entry))
+        return changes
+
+    def _open_one(self, finding: Finding, now_ms: int, *, historic: bool) -> Change | None:
         """Open an alert, unless one of its kind was resolved by hand within the hour."""
         quiet_ms = self._quiet.get(finding.key)
         waiting = quiet_ms is not None and finding.at_ms - quiet_ms < REOPEN_MS
@@ -158,6 +175,7 @@ class AlertBook:
             detail=finding.detail,
             evidence=dict(finding.evidence),
             historic=historic,
+            muted=self._mutes.covers(finding.key, now_ms),
         )
         said = "opened" if quiet_ms is None or finding.fresh else "opened again: it still lasts"
         return self._put(alert, HistoryEntry(finding.at_ms, SYSTEM, said), is_new=True)
@@ -180,6 +198,7 @@ class AlertBook:
             detail=alert.detail if milder else finding.detail,
             evidence=alert.evidence if milder else dict(finding.evidence),
             snoozed_until_ms=None if worse or over else until_ms,
+            muted=self._mutes.covers(alert.key, now_ms),
         )
         if not worse:
             return self._put(renewed)

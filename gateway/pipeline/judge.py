@@ -21,9 +21,10 @@ from gateway.pipeline.rules.supply import (
 )
 from gateway.pipeline.rules.voltage import VoltageRule, VoltageState
 from gateway.settings import DetectSettings
-from tinymodels.detect.gaussian import GaussianModel
+from tinymodels.detect.combined import CombinedModel
+from tinymodels.detect.contract import Model
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 # Data older than this at receipt is judged for the history and is no news (contract, rule J).
 HISTORIC_MS = 15 * MINUTE_MS
 
@@ -53,7 +54,7 @@ class MeterJudge:
         self.meter = meter
         self.settings = settings
         self.zone = zone
-        self.models: dict[str, GaussianModel] = {}
+        self.models: dict[str, Model] = {}
         self._state = JudgeState()
         self._moment = Moment()
         self._channels: dict[str, ChannelRules] = {}
@@ -103,6 +104,8 @@ class MeterJudge:
 
     def dump(self) -> bytes:
         """Return the whole state, without models."""
+        for rules in self._channels.values():
+            rules.pattern.save()
         return msgspec.msgpack.encode(self._state)
 
     def load(self, state: bytes) -> None:
@@ -132,17 +135,38 @@ class MeterJudge:
                 edge.told_ms = alert.updated_ms
         return unknown
 
-    def set_model(self, channel: str, model: GaussianModel) -> None:
-        """Score this channel's quarters by this model from now on."""
+    def set_model(self, channel: str, model: Model, memory: bytes | None = None) -> None:
+        """Have this model judge the channel from now on, `memory` being its state (None: as is).
+
+        The voltage rule judges every reading already: a combined model leaves that to it.
+        """
+        if isinstance(model, CombinedModel):
+            model = model.without_rule()
         self.models[channel] = model
         if channel in self._channels and self.settings.gaussian:
-            self._channels[channel].pattern.model = model
+            self._channels[channel].pattern.set_model(model, memory)
+
+    def memory(self, channel: str) -> bytes:
+        """Return what a channel's model remembers; b"" where there is none."""
+        if channel not in self._channels:
+            return b""
+        pattern = self._channels[channel].pattern
+        pattern.save()
+        return pattern.state.memory
+
+    def is_unusual(self, channel: str) -> bool:
+        """Tell whether a channel's model is alarmed."""
+        return channel in self._channels and self._channels[channel].pattern.state.on
 
     def wants_fit(self) -> list[str]:
         """Return the channels whose model should be fitted now, each asked once a day of data."""
         if not self.settings.gaussian:
             return []
         return [name for name, rules in self._channels.items() if rules.pattern.wants_fit()]
+
+    def open_minute(self, channel: str) -> int:
+        """Return when the channel's minute began that is not over yet (UTC ms)."""
+        return self._channels[channel].pattern.state.sum.start_ms
 
     def watches_voltage(self, channel: str) -> bool:
         """Return whether this channel's model should include voltage: one per meter does."""
@@ -162,7 +186,7 @@ class MeterJudge:
             news = self._frequency.step(reading.f, moment)
             if news is not None:
                 found.append(news)
-        if reading.marks or reading.flags or not self._sensor.quiet:
+        if reading.marks or reading.flags or reading.aux or not self._sensor.quiet:
             news = self._sensor.step(moment)
             if news is not None:
                 found.append(news)
@@ -221,6 +245,8 @@ class MeterJudge:
         self._sensor = SensorRule(meter)
         self._sensor.state = state.sensor
         self._late = LateJudge(self.meter, settings, state.late, self._edge)
+        for rules in self._channels.values():
+            rules.pattern.save()
         self._channels = {}
         self._solar: list[str] = []
         self._metered: list[str] = []
@@ -235,7 +261,7 @@ class MeterJudge:
         rules = ChannelRules(self.meter.id, info, self.settings, self.zone)
         rules.use(state)
         if self.settings.gaussian:
-            rules.pattern.model = self.models.get(name)
+            rules.pattern.set_model(self.models.get(name))
         self._channels[name] = rules
         self._solar = self._named(Role.SOLAR)
         self._choose_metered()

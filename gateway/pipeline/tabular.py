@@ -54,7 +54,7 @@ def parse_map(texts: Sequence[str], columns: Sequence[str]) -> dict[str, Source]
         if not separator or field not in ("t", *FIELDS):
             msg = f"--map {text}: must be FIELD=COLUMN, FIELD one of t, {', '.join(FIELDS)}"
             raise BadInputError(msg)
-        sources[field] = _source(text, rest, columns)
+        sources[field] = source_of(f"--map {text}", rest, columns)
     if "t" not in sources:
         msg = f"--map: no column t; name it with --map t=COLUMN, one of: {', '.join(columns)}"
         raise BadInputError(msg)
@@ -64,7 +64,8 @@ def parse_map(texts: Sequence[str], columns: Sequence[str]) -> dict[str, Source]
     return sources
 
 
-def _source(text: str, rest: str, columns: Sequence[str]) -> Source:
+def source_of(told: str, rest: str, columns: Sequence[str]) -> Source:
+    """Return what `column`, `column:scale` or `column-column` names, or raise BadInputError."""
     scale = 1.0
     if rest not in columns and (match := SCALED.match(rest)) is not None:
         rest = match["column"]
@@ -73,14 +74,14 @@ def _source(text: str, rest: str, columns: Sequence[str]) -> Source:
         except ValueError:
             scale = math.nan
         if not math.isfinite(scale):
-            msg = f"--map {text}: {match['scale']!r} is no number to scale by"
+            msg = f"{told}: {match['scale']!r} is no number to scale by"
             raise BadInputError(msg)
     if rest in columns:
         return Source(rest, None, scale)
     for at, letter in enumerate(rest):
         if letter == "-" and rest[:at] in columns and rest[at + 1 :] in columns:
             return Source(rest[:at], rest[at + 1 :], scale)
-    msg = f"--map {text}: the file has no column {rest!r}; it has: {', '.join(columns)}"
+    msg = f"{told}: the file has no column {rest!r}; it has: {', '.join(columns)}"
     raise BadInputError(msg)
 
 
@@ -161,7 +162,7 @@ def windows(
     """
     step_ms = usual_step_ms(lines)
     seq, up_ms, before_ms = -1, 0, None
-    counted = _Registers()
+    counted = Registers()
     derive_in, derive_out = ("p" in sources and name not in sources for name in ("wh_in", "wh_out"))
     for t_ms, values in lines:
         elapsed_ms = step_ms if before_ms is None else t_ms - before_ms
@@ -187,7 +188,7 @@ def windows(
         before_ms = t_ms
 
 
-class _Registers:
+class Registers:
     """Energy counted from power: import from positive, export from negative."""
 
     def __init__(self) -> None:

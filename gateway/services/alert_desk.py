@@ -1,12 +1,13 @@
 """The one place where alerts change, whoever changes them: readings, timers or people."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from gateway.domain.alerts import Alert, AlertState, Finding
 from gateway.pipeline.alert_book import AlertBook, Change
+from gateway.pipeline.mutes import MuteBook
 
 log = structlog.get_logger()
 Listener = Callable[[Change], None]
@@ -18,6 +19,11 @@ class AlertDesk:
 
     book: AlertBook
     listener: Listener | None = None
+    mutes: MuteBook = field(default_factory=MuteBook)
+
+    def renew(self, unresolved: list[Alert], resolved: list[Alert]) -> None:
+        """Begin a new book with what the disk holds."""
+        self.book = AlertBook(unresolved, resolved, self.mutes)
 
     def report(self, finding: Finding, *, now_ms: int, historic: bool = False) -> Change | None:
         """Enter what a detector found; None when it changes nothing."""

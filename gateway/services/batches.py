@@ -1,7 +1,9 @@
 """What one commit of the intake writes: plain rows, for the store to carry out as they stand."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Self
+
+import msgspec
 
 from gateway.domain.meters import ChannelInfo, MeterInfo
 from gateway.pipeline.decode import Rejected
@@ -105,6 +107,13 @@ class MeterState(NamedTuple):
     payload: str
     at_ms: int
     online: bool
+
+    def after(self, before: str | None) -> Self:
+        """Return it with what the meter had said `before`, where this only says that it is gone."""
+        if self.online or before is None:
+            return self
+        said = msgspec.json.decode(before) | msgspec.json.decode(self.payload)
+        return self._replace(payload=msgspec.json.encode(said).decode())
 
 
 @dataclass(slots=True)

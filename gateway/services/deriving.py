@@ -2,10 +2,8 @@
 
 import asyncio
 import contextlib
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -17,78 +15,46 @@ from gateway.domain.readings import Stored
 from gateway.pipeline.alert_book import AlertBook, Change
 from gateway.pipeline.judge import MeterJudge
 from gateway.pipeline.rollups import Calendar, Contribution
+from gateway.services import refits
 from gateway.services.alert_desk import AlertDesk, open_of
+from gateway.services.deriving_ports import (
+    OWN,
+    DeriveStore,
+    MeterRecord,
+    ModelBench,
+    Next,
+    NoBench,
+)
 from gateway.services.effects import Effects, ModelRow, Position, Rebuild, RollupPart, VerdictRow
-from gateway.services.fitting import History, fit_channel
+from gateway.services.fitting import FOREVER_MS, Fitted
 from gateway.services.hang_guard import HangGuard
 from gateway.services.tracks import SNAPSHOT_ROWS, Track
 from gateway.services.watch import detector_failed_finding, detector_works_finding
 from gateway.settings import DetectSettings
-from tinymodels.detect.gaussian import GaussianModel
+from tinymodels.detect.contract import Options
+from tinymodels.detect.minutes import Minutes
 
 log = structlog.get_logger()
 CHUNK_ROWS = 1000
 TURN_ROWS = 25  # rows between which the event loop gets its turn
 IDLE_LOOK_S = 5.0
-LONGEST_FIT_S = 120.0
 # A commit of the judging costs the card as much as one of the intake; alerts can wait so long.
-GATHER_S = 0.25
-GAUSSIAN = "gaussian"
-
-
-class MeterRecord(NamedTuple):
-    """One meter as the store knows it, with its stored position (row 0 = none)."""
-
-    no: int
-    info: MeterInfo
-    channel_nos: dict[str, int]
-    row: int
-    at_ms: int
-    state: bytes | None
-    models: dict[str, bytes]  # channel -> Gaussian
-
-
-class Next(NamedTuple):
-    """One committed reading; `placed` False while it waits for a trusted clock."""
-
-    meter_no: int
-    placed: bool
-    reading: Stored
-
-
-class DeriveStore(Protocol):
-    """What judging needs from storage."""
-
-    async def load_meters(self) -> list[MeterRecord]:
-        """Read every meter with its position."""
-
-    async def load_alerts(self) -> tuple[list[Alert], list[Alert]]:
-        """Read the alerts that are not resolved, and those resolved in the last day."""
-
-    async def looked_at(self) -> int:
-        """Read the row up to which nothing is left to do."""
-
-    async def rows_after(self, row: int, limit: int) -> list[Next]:
-        """Read committed readings in the order of their rows."""
-
-    async def dirty(self) -> list[tuple[int, int, int, int]]:
-        """Read (no, meter_no, from_ms, to_ms) of intervals that must be computed again."""
-
-    async def history(self, channel_no: int, meter: str, channel: str, until_ms: int) -> History:
-        """Read what a channel's model is fitted on."""
-
-    async def commit(self, effects: Effects) -> None:
-        """Write everything in one transaction, or raise StorageError."""
+GATHER_S = 0.15
 
 
 class Deriver:
     """The service. Positions start at the least stored one; rows already judged are skipped."""
 
-    def __init__(self, store: DeriveStore, settings: DetectSettings, zone: ZoneInfo) -> None:
+    def __init__(
+        self, store: DeriveStore, settings: DetectSettings, zone: ZoneInfo,
+        fit: refits.Fit = refits.fit_in_thread,
+    ) -> None:  # fmt: skip
         self._store = store
+        self._refits = refits.Refits(store, fit, self.notify)
         self._settings = settings
         self._zone = zone
         self.desk = AlertDesk(AlertBook(()))
+        self.bench: ModelBench = NoBench()
         self.tracks: dict[int, Track] = {}
         self.latest: dict[str, Stored] = {}
         self.row = 0
@@ -98,7 +64,7 @@ class Deriver:
         self.loaded = asyncio.Event()
         self._placed = False
         self._stale = False  # a commit failed: memory is ahead of the disk
-        self._guard = HangGuard()
+        self.guard = HangGuard()
 
     def notify(self) -> None:
         """Tell that readings were committed."""
@@ -106,7 +72,7 @@ class Deriver:
 
     async def run(self) -> None:
         """Judge until cancelled; raise TransientError when the disk fails, to start again."""
-        self._guard.arm()
+        self.guard.arm()
         try:
             async with self._lock:
                 await self.load()
@@ -118,16 +84,29 @@ class Deriver:
             msg = f"judging could not be stored and will be repeated: {error}"
             raise TransientError(msg) from error
         finally:
-            self._guard.disarm()
+            self.guard.disarm()
 
     async def drain(self) -> None:
         """Judge what is committed and store the positions, for an ordered shutdown."""
         if not self.loaded.is_set():
             return
-        while await self.step() > 0:
-            pass
+        await self.settle()
+        await self._refits.close()
         async with self._lock:
             await self._commit(Effects(), everyone=True)
+
+    async def settle(self) -> None:
+        """Judge all that is committed, what waits for a model included."""
+        while await self.step() or (
+            any(track.awaits for track in self.tracks.values()) and await self._refits.settled()
+        ):
+            pass
+
+    @property
+    def judged_row(self) -> int:
+        """Return the row up to which every meter is judged but for what waits for the clock."""
+        waiting = [t.held_from - 1 for t in self.tracks.values() if t.held_from and t.awaits]
+        return min([self.row, *waiting])
 
     async def _wait(self) -> None:
         try:
@@ -139,8 +118,9 @@ class Deriver:
 
     async def load(self) -> None:
         """Read positions, states, models and alerts."""
+        await self.bench.load()
         unresolved, resolved = await self._store.load_alerts()
-        self.desk.book = AlertBook(unresolved, resolved)
+        self.desk.renew(unresolved, resolved)
         self.tracks.clear()
         for record in await self._store.load_meters():
             self._enter(record, open_of(unresolved, record.info.id))
@@ -154,7 +134,8 @@ class Deriver:
         track = Track(record.no, record.info, judge, Calendar(self._zone))
         if record.state is not None:
             track.restore(record.row, record.at_ms, record.state)
-        track.guard = self._guard
+        track.guard = self.guard
+        track.on_failure = partial(self.bench.failed, record.info.id)
         self._set_models(track, record)
         judge.adopt(list(alerts))
         self.tracks[record.no] = track
@@ -162,27 +143,27 @@ class Deriver:
         return track
 
     def _set_models(self, track: Track, record: MeterRecord) -> None:
-        for channel, body in record.models.items():
+        for channel, model in refits.fitted_before(record):
+            track.judge.set_model(channel, model)
+        for channel, chosen in list(self.bench.chosen(track.info.id).items()):
+            memory = self.bench.memory(track.info.id, channel)
             try:
-                model = GaussianModel.from_bytes(body)
-            except Exception as error:  # noqa: BLE001 - a model is data; the next fit mends it
-                log.warning(
-                    "model_unusable", meter=track.info.id, channel=channel, error=str(error)
-                )
-            else:
-                track.judge.set_model(channel, model)
+                track.judge.set_model(channel, chosen, memory)
+            except Exception as error:  # noqa: BLE001 - as above: another one will judge
+                self.bench.failed(track.info.id, channel, f"{type(error).__name__}: {error}")
 
     async def step(self) -> int:
         """Judge the next chunk of committed readings; return how many rows were looked at."""
         async with self._lock:
             if self._stale:
                 await self.load()
+            effects = Effects()
+            touched: set[int] = set()
+            await self._adopt(effects, touched)
             self._release()
             rows = await self._store.rows_after(self.row, CHUNK_ROWS)
             if any(row.meter_no not in self.tracks for row in rows):
                 await self._meet()
-            effects = Effects()
-            touched: set[int] = set()
             for count, row in enumerate(rows, 1):
                 track = self.tracks[row.meter_no]
                 if self._is_due(track, row):
@@ -193,6 +174,7 @@ class Deriver:
             self._finish_repeating(effects, touched)
             await self._rebuild(effects, touched)
             await self._commit(effects, touched)
+            self._refits.begin()
         return len(rows)
 
     def _is_due(self, track: Track, row: Next) -> bool:
@@ -211,12 +193,12 @@ class Deriver:
         self._news.set()
 
     def _release(self) -> None:
-        """Go back to readings that waited and have been placed by now."""
-        if not self._placed:
-            return
-        self._placed = False
+        """Go back to readings that waited, for the clock or a model, and need not any more."""
+        placed, self._placed = self._placed, False
         for track in self.tracks.values():
-            if track.held_from is not None:
+            waited = bool(track.awaits)
+            track.awaits = {name for name in track.awaits if self._refits.has(track.no, name)}
+            if track.held_from is not None and not track.awaits and (waited or placed):
                 self.row = min(self.row, track.held_from - 1)
                 track.held_from = None
 
@@ -238,8 +220,11 @@ class Deriver:
         if contributions:
             await self._add_parts(track, contributions, effects)
             touched.add(track.no)
-            if wanted := track.judge.wants_fit():
-                await self._fit(track, wanted, reading.at_ms, effects)
+            for part in contributions:
+                if part.resolution == "1m":
+                    self.bench.minute(track, part.channel, part.bucket)
+            for channel in track.judge.wants_fit():
+                self._want(track, channel, reading)
         if findings:
             self._report(findings, effects, historic=track.is_historic(reading))
             touched.add(track.no)
@@ -271,61 +256,54 @@ class Deriver:
             for part in contributions
         )
 
-    async def _fit(self, track: Track, channels: list[str], at_ms: int, effects: Effects) -> None:
-        """Fit the models that are due on the channel's own history, this chunk's part included."""
-        for channel in channels:
-            number = self._channel_nos[track.no].get(channel)
-            if number is None:
-                continue
-            history = await self._store.history(number, track.info.id, channel, at_ms)
-            own = [
-                c.bucket
-                for c in effects.rollups
-                if c.channel_no == number and c.resolution == "15m"
-            ]
-            history.add(own)
-            pending = [change.alert for change in effects.changes]
-            history.add_alerts(pending, track.info.id, channel)
-            history.add(
-                part.bucket for part in track.roll.open_parts()
-                if part.channel == channel and part.resolution == "15m"
-            )  # fmt: skip
-            started_s = time.monotonic()
-            try:
-                model = await self._fit_one(track, channel, history)
-            except Exception as error:  # a model's defect must not stop judging
-                told = f"{type(error).__name__}: {error}"
-                log.exception("fit_failed", meter=track.info.id, channel=channel)
-                failed = detector_failed_finding(
-                    track.info.id, "pattern (fit)", told, at_ms, channel=channel
-                )
-                self._report([failed], effects, historic=False)
-                continue
-            if model is None:
-                continue
-            track.judge.set_model(channel, model)
-            effects.models.append(ModelRow(track.no, channel, GAUSSIAN, at_ms, model.to_bytes()))
-            works = detector_works_finding(track.info.id, at_ms, channel=channel)
-            self._report([works], effects, historic=False)
-            log.info(
-                "model_fitted", meter=track.info.id, channel=channel, quarters=model.quarters,
-                seconds=round(time.monotonic() - started_s, 2),
-            )  # fmt: skip
+    def _want(self, track: Track, channel: str, reading: Stored) -> None:
+        """Have a channel's model fitted beside the judging.
 
-    async def _fit_one(self, track: Track, channel: str, history: History) -> GaussianModel | None:
-        """Fit in a thread. TimeoutError where it takes for ever; the thread is then given up."""
-        budget = self._settings.false_alarms_per_month / self._sharing(track)
+        What is live goes on with the model it has. What is history waits, so that each model
+        judges from its own time on; other meters go on.
+        """
+        number = self._channel_nos[track.no].get(channel)
+        if number is None or channel in self.bench.chosen(track.info.id):
+            return
+        budget = self._settings.false_alarms_per_month / refits.sharing(track, self.tracks.values())
         voltage = track.judge.watches_voltage(channel)
-        fit = partial(fit_channel, history, self._zone, budget, voltage=voltage)
-        async with asyncio.timeout(LONGEST_FIT_S):
-            return await asyncio.to_thread(fit)
+        options = Options(self._zone, budget, voltage=voltage)
+        self._refits.ask(refits.Wanted.of(track, channel, number, reading.at_ms, options))
+        if track.is_historic(reading):
+            track.awaits.add(channel)
+            track.held_from = reading.row + 1
 
-    def _sharing(self, track: Track) -> int:
-        """Return how many channels share the house's budget of false alarms."""
-        if track.info.recorded:  # a recording is a house of its own
-            return max(1, len(track.roll.channels))
-        live = [other for other in self.tracks.values() if not other.info.recorded]
-        return max(1, sum(len(other.roll.channels) for other in live))
+    async def _adopt(self, effects: Effects, touched: set[int]) -> None:
+        """Judge by the models that have been made since; go on with what waited for them."""
+        for made in self._refits.take():
+            wanted = made.wanted
+            track = self.tracks.get(wanted.meter_no)
+            if track is None or wanted.channel in self.bench.chosen(wanted.meter):
+                continue
+            touched.add(track.no)
+            if made.error:
+                told = (wanted.meter, "pattern (fit)", made.error, wanted.at_ms)
+                failed = detector_failed_finding(*told, channel=wanted.channel)
+                self._report([failed], effects, historic=False)
+            elif made.fitted is not None:
+                await self._set_fitted(track, made, made.fitted, effects)
+
+    async def _set_fitted(
+        self, track: Track, made: refits.Made, fitted: Fitted, effects: Effects
+    ) -> None:  # fmt: skip
+        """Have a fitted model judge from the minute on that is open now."""
+        wanted, channel = made.wanted, made.wanted.channel
+        open_ms = track.judge.open_minute(channel)
+        memory = await self._refits.caught_up(wanted, fitted, open_ms)
+        track.judge.set_model(channel, fitted.model, memory)
+        at_ms = track.at_ms
+        effects.models.append(ModelRow(track.no, channel, OWN, at_ms, fitted.model.to_bytes()))
+        works = detector_works_finding(wanted.meter, at_ms, channel=channel)
+        self._report([works], effects, historic=False)
+        log.info(
+            "model_fitted", meter=wanted.meter, channel=channel, at_ms=at_ms, why=fitted.why,
+            seconds=round(made.seconds, 2), peak_mb=fitted.peak_mb,
+        )  # fmt: skip
 
     async def _rebuild(self, effects: Effects, touched: set[int]) -> None:
         """Have intervals computed again whose readings moved or were replaced."""
@@ -368,15 +346,23 @@ class Deriver:
         held = [t.held_from - 1 for t in self.tracks.values() if t.held_from is not None]
         return min([self.row, *waiting, *held])
 
+    async def recent(self, meter: str, channel: str, span_ms: int) -> Minutes:
+        """Return a channel's last minutes, all that has been judged of them."""
+        async with self._lock:
+            track = next(one for one in self.tracks.values() if one.info.id == meter)
+            number = self._channel_nos[track.no].get(channel, 0)  # 0: none
+            span = (track.at_ms - span_ms, FOREVER_MS)
+            return (await self._store.history(number, meter, channel, *span)).minutes()
+
     # -- what no reading causes ---------------------------------------------------------------
 
-    async def report(self, findings: list[Finding]) -> None:
+    async def report(self, findings: list[Finding], *, historic: bool = False) -> None:
         """Enter findings of timers and watches, and store what changes."""
         if not findings or not self.loaded.is_set():
             return
         async with self._lock:
-            changes = [self.desk.report(finding, now_ms=finding.at_ms) for finding in findings]
-            await self._commit(Effects(changes=[change for change in changes if change]))
+            told = [self.desk.report(f, now_ms=f.at_ms, historic=historic) for f in findings]
+            await self._commit(Effects(changes=[change for change in told if change]))
 
     async def change_alert(
         self, change: Callable[[AlertBook], Change], verdict: VerdictRow | None = None
@@ -387,6 +373,25 @@ class Deriver:
             verdicts = [] if verdict is None else [verdict]
             await self._commit(Effects(changes=[done], verdicts=verdicts))
             return done
+
+    async def change_alerts(self, change: Callable[[AlertBook], list[Change]]) -> None:
+        """Do what changes several alerts at once, and store it."""
+        async with self._lock:
+            await self._commit(Effects(changes=change(self.desk.book)))
+
+    async def rewrite(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Let `work` change what is stored or set beneath the judging, then read all anew."""
+        await self.loaded.wait()
+        async with self._lock:
+            await self._commit(Effects(), everyone=True)
+            try:
+                await work()
+            finally:
+                await self.load()
+
+    def use(self, settings: DetectSettings) -> None:
+        """Judge by other settings from the next `load` on; to be called within `rewrite`."""
+        self._settings = settings
 
     def update_meter(self, meter_no: int, info: MeterInfo) -> None:
         """Take over a meter's changed roles and ratings."""

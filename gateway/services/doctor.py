@@ -4,14 +4,17 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gateway.domain.errors import GatewayError
-from gateway.services import diagnoses, store_diagnoses
+from gateway.services import diagnoses, meter_diagnoses, store_diagnoses, system_diagnoses
 from gateway.services.doctor_facts import (
     BrokerFacts,
+    CertificateFacts,
     Check,
     ClockFacts,
+    CloudFacts,
     DaemonFacts,
     DatabaseFacts,
     DiskFacts,
+    HardeningFacts,
     Level,
     MachineFacts,
     SecretFacts,
@@ -45,16 +48,31 @@ class Surroundings(Protocol):
     def machine(self) -> MachineFacts:
         """Look at the machine."""
 
+    def certificates(self) -> Sequence[CertificateFacts]:
+        """Read the certificates in use."""
+
+    def cloud(self) -> CloudFacts | None:
+        """Try the way to the cloud; None where it is off."""
+
+    def hardening(self) -> HardeningFacts | None:
+        """Look at the installed service's fences; None where none is installed."""
+
 
 def examine(world: Surroundings) -> list[Check]:
     """Return every check, in the order in which one thing rests on another."""
-    daemon = world.daemon()
+    daemon, cloud = world.daemon(), world.cloud()
     return [
         *diagnoses.secrets(world.secrets()),
         *_tried("disk", lambda: [diagnoses.disk(world.disk())]),
-        *_tried("database", lambda: _store(world.database(), daemon, world.now_ms())),
+        *_tried(
+            "database",
+            lambda: _store(world.database(), daemon, world.now_ms(), cloud=cloud is not None),
+        ),
         diagnoses.daemon(daemon),
         diagnoses.broker(world.broker()),
+        *system_diagnoses.certificates(world.certificates()),
+        *system_diagnoses.cloud(cloud),
+        *system_diagnoses.hardening(world.hardening()),
         *diagnoses.clock(world.clock()),
         *diagnoses.machine(world.machine()),
     ]
@@ -65,10 +83,11 @@ def failed(checks: Sequence[Check]) -> bool:
     return any(check.level is Level.ERROR for check in checks)
 
 
-def _store(found: DatabaseFacts, daemon: DaemonFacts, now_ms: int) -> list[Check]:
+def _store(found: DatabaseFacts, daemon: DaemonFacts, now_ms: int, *, cloud: bool) -> list[Check]:
     return [
         *store_diagnoses.database(found, daemon),
         *store_diagnoses.judging(found, daemon),
+        *meter_diagnoses.backlog(found, now_ms, cloud=cloud),
         store_diagnoses.dead_letters(found, now_ms),
         *store_diagnoses.meters(found, daemon, now_ms),
     ]

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from gateway.services.clamp_facts import ClampFacts
+
 Figure = float | int | str | bool | None
 
 
@@ -61,6 +63,16 @@ class MeterFacts:
     final: int = 0
     kept_time: bool = True
     skew_ms: int | None = None
+    # As its newest `state` says; None or "" where it says nothing.
+    rssi_dbm: float | None = None
+    firmware: str = ""
+    calibration: int | None = None
+    model: int | None = None
+    clamps: Sequence[ClampFacts] = ()
+    windows: int = 0  # newest ones looked at, and how many of them were clipped
+    clipped: int = 0
+    wanted: Mapping[str, int] = field(default_factory=dict)  # kind -> version it was given to load
+    refused: Mapping[str, str] = field(default_factory=dict)  # kind -> why it does not take it
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +87,8 @@ class DatabaseFacts:
     offline_days: float | None = None
     unjudged: int = 0
     unplaced_boots: int = 0
+    waiting: int = 0  # documents for cloud and archive
+    waiting_since_ms: int | None = None
     dead: Mapping[str, int] = field(default_factory=dict)
     last_dead_ms: int | None = None
     meters: Sequence[MeterFacts] = ()
@@ -131,3 +145,39 @@ class MachineFacts:
     temperature_c: float | None
     load: float
     cores: int
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFacts:
+    """A certificate in use; `days` left, or `problem` where it cannot be read."""
+
+    name: str  # web, broker, authority
+    path: str
+    days: float | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CloudFacts:
+    """The way to the cloud; `reach` is "" when it can be reached, else why not."""
+
+    project: str
+    account: bool  # whether there is anything to log in with
+    reach: str = ""
+    word: str = ""  # what the daemon says of its connection
+    detail: str = ""
+    kept_home: bool = False  # the unit lets the daemon talk to the home's network only
+
+
+@dataclass(frozen=True, slots=True)
+class HardeningFacts:
+    """How the installed service is fenced in.
+
+    `exposure` 0 to 10 as systemd-analyze rates it, None where that cannot be asked; `open_files`
+    are secrets that others may read; `upgrading` tells of an upgrade that was interrupted.
+    """
+
+    exposure: float | None
+    open_files: Sequence[str] = ()
+    looked_at: int = 0
+    upgrading: bool = False

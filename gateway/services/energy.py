@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from enum import Enum, auto
 from typing import NamedTuple, Protocol, TypeVar
 from zoneinfo import ZoneInfo
@@ -113,6 +114,28 @@ class SolarUse:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """What one interval cost, in `currency` to 4 decimals; `fed_in` is what was paid to the house.
+
+    `estimated`: a change of price lies in a hole of the readings. `complete` is false where a
+    part of the interval has no plan. `basis`: which channels were counted, grid or load.
+    """
+
+    currency: str
+    imported: Decimal
+    fed_in: Decimal
+    standing: Decimal
+    estimated: bool
+    complete: bool
+    basis: str
+
+    @property
+    def total(self) -> Decimal:
+        """Return what is to be paid."""
+        return self.imported + self.standing - self.fed_in
+
+
+@dataclass(frozen=True, slots=True)
 class Interval:
     """One hour, day or month; `partial` where readings do not reach its end."""
 
@@ -121,6 +144,7 @@ class Interval:
     channels: Mapping[str, Used]
     solar: SolarUse | None
     partial: bool
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,14 +56,15 @@ def rows(
     """Yield an export's rows in time order."""
     if resolution != "raw":
         for bucket in store.rollups(target, resolution, start_ms, end_ms):
-            yield _rollup_row(bucket)
+            yield rollup_row(bucket)
         return
     for reading in store.readings(target, start_ms, end_ms):
         if target.channel in reading.ch:
-            yield _raw_row(reading, target.channel)
+            yield raw_row(reading, target.channel)
 
 
-def _raw_row(reading: Stored, name: str) -> ExportRow:
+def raw_row(reading: Stored, name: str) -> ExportRow:
+    """Return one channel of a reading, in the order of RAW_COLUMNS."""
     channel = reading.ch[name]
     marks = [MARK_NAMES[mark] for mark in SHOWN_MARKS if reading.marks & mark]
     voltage_v = reading.v if channel.v is None else channel.v
@@ -74,7 +75,8 @@ def _raw_row(reading: Stored, name: str) -> ExportRow:
     )  # fmt: skip
 
 
-def _rollup_row(bucket: Bucket) -> ExportRow:
+def rollup_row(bucket: Bucket) -> ExportRow:
+    """Return one interval, in the order of ROLLUP_COLUMNS."""
     return (
         bucket.start_ms, bucket.n, bucket.mean("p"), bucket.p_min, bucket.p_max, bucket.mean("q"),
         bucket.mean("v"), bucket.v_min, bucket.v_max, bucket.mean("i"), bucket.wh_in,

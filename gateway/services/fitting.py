@@ -1,28 +1,67 @@
-"""Fit a channel's Gaussian from its own quarter hours, alert periods left out."""
+"""Fit a channel's detector from its own minutes, alert periods left out."""
 
-import math
+from array import array
 from collections.abc import Iterable
-from zoneinfo import ZoneInfo
+from typing import NamedTuple, Self
+
+import numpy as np
+import structlog
 
 from gateway.domain.alerts import Alert, AlertKind
-from gateway.pipeline.rollups import FIXED_MS, Bucket
-from tinymodels.detect.features import Quarter
-from tinymodels.detect.gaussian import FitRefusedError, GaussianModel, Options, fit
+from gateway.pipeline.rollups import Bucket
+from tinymodels.detect.combined import CombinedModel
+from tinymodels.detect.contract import FitRefusedError, Options
+from tinymodels.detect.minutes import DAY_MS, Minutes, Row, or_nan
+from tinymodels.detect.refit import refit
 
-WEEKS_8_MS = 56 * 86_400_000  # docs: fitted once a month on the trailing eight weeks
-QUARTER_MS = FIXED_MS["15m"]
+log = structlog.get_logger()
+WEEKS_8_MS = 56 * DAY_MS  # docs: fitted once a month on the trailing eight weeks
 FOREVER_MS = 2**62
-NEW_NORMAL_MS = 7 * 86_400_000
+NEW_NORMAL_MS = 7 * DAY_MS
+# Of what came last a new model's averages are warm when it begins to judge.
+WARM_UP_MS = 5 * DAY_MS
+COLUMNS = 12  # start; sum and time of p, v, q, i; p_min, p_max, v_max
+RESOLUTION = "1m"
+
+
+class Fitted(NamedTuple):
+    """A model to judge by from now on, and its state after the last minute of the history.
+
+    `peak_mb` is the most memory that the process of its own had which made it, if one did.
+    """
+
+    model: CombinedModel
+    memory: bytes
+    why: str
+    peak_mb: float | None = None
+
+    def caught_up(self, rows: Iterable[Row]) -> bytes:
+        """Return the state after further minutes, which came while it was made."""
+        state, count = self.model.load_state(self.memory), 0
+        for count, row in enumerate(rows, 1):  # noqa: B007 - whether there was any
+            self.model.step(state, row)
+        return self.model.dump_state(state) if count else self.memory
 
 
 class History:
-    """A channel's 15-minute intervals, and the spans in which something was wrong."""
+    """A channel's minutes, and the spans in which something was wrong."""
 
     def __init__(self, buckets: Iterable[Bucket], alert_spans: dict[str, tuple[int, int]]) -> None:
         """Take what is stored; `alert_spans` are (from, to) in ms by alert id."""
-        self._buckets: dict[int, Bucket] = {}
+        self._parts = array("d")  # COLUMNS numbers per part of a minute: eight weeks are 8 MB
         self._spans = alert_spans
         self.add(buckets)
+
+    def table(self) -> tuple[bytes, list[tuple[int, int]]]:
+        """Return all it holds as bytes and spans, for another process on this machine."""
+        return self._parts.tobytes(), list(self._spans.values())
+
+    @classmethod
+    def of_table(cls, parts: bytes, spans: Iterable[tuple[int, int]]) -> Self:
+        """Return what `table` was made of."""
+        made = cls((), {str(number): span for number, span in enumerate(spans)})
+        made._parts.frombytes(parts)
+        return made
 
     def add_alerts(self, alerts: Iterable[Alert], meter: str, channel: str) -> None:
         """Add alerts that are not written yet, if they are about this channel."""
@@ -36,43 +75,55 @@ class History:
     def add(self, buckets: Iterable[Bucket]) -> None:
         """Add parts that are not written yet."""
         for bucket in buckets:
-            known = self._buckets.setdefault(bucket.start_ms, Bucket(bucket.start_ms))
-            known.merge(bucket)
+            if bucket.p_dt:
+                self._parts.extend((
+                    bucket.start_ms, bucket.p_sum, bucket.p_dt, bucket.v_sum, bucket.v_dt,
+                    bucket.q_sum, bucket.q_dt, bucket.i_sum, bucket.i_dt,
+                    or_nan(bucket.p_min), or_nan(bucket.p_max), or_nan(bucket.v_max),
+                ))  # fmt: skip
 
-    def quarters(self) -> list[Quarter]:
-        """Return the usual quarters in time order."""
-        return [
-            _quarter(bucket)
-            for start_ms, bucket in sorted(self._buckets.items())
-            if bucket.p_dt and not self._is_alert(start_ms)
-        ]
+    def minutes(self, before_ms: int = FOREVER_MS) -> Minutes:
+        """Return all minutes that start before a time."""
+        parts = np.frombuffer(self._parts, dtype=np.float64).reshape(-1, COLUMNS)
+        parts = parts[parts[:, 0] < before_ms]
+        starts, which = np.unique(parts[:, 0], return_inverse=True)
+        sums = np.zeros((len(starts), 8))
+        np.add.at(sums, which, parts[:, 1:9])
+        extremes = np.full((3, len(starts)), np.nan)
+        np.fmin.at(extremes[0], which, parts[:, 9])
+        np.fmax.at(extremes[1], which, parts[:, 10])
+        np.fmax.at(extremes[2], which, parts[:, 11])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            p, v, q, i = (sums[:, 2 * k] / sums[:, 2 * k + 1] for k in range(4))
+        values = np.column_stack([p, extremes[0], extremes[1], v, extremes[2], q, i])
+        return Minutes(starts.astype(np.int64), values)
 
-    def _is_alert(self, start_ms: int) -> bool:
-        end_ms = start_ms + QUARTER_MS
-        return any(low < end_ms and start_ms < high for low, high in self._spans.values())
-
-
-def _quarter(bucket: Bucket) -> Quarter:
-    return Quarter(
-        bucket.start_ms,
-        _or_nan(bucket.mean("p")),
-        _or_nan(bucket.p_min),
-        _or_nan(bucket.p_max),
-        _or_nan(bucket.mean("v")),
-        _or_nan(bucket.mean("q")),
-        _or_nan(bucket.mean("i")),
-    )
-
-
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value
+    def usual(self, before_ms: int = FOREVER_MS) -> Minutes:
+        """Return the minutes outside alerts."""
+        return self.minutes(before_ms).without(list(self._spans.values()))
 
 
 def fit_channel(
-    history: History, zone: ZoneInfo, alarms_per_month: float, *, voltage: bool
-) -> GaussianModel | None:
-    """Return a model, or None while there is too little, or too even, history."""
+    history: History, options: Options, champion: CombinedModel | None, before_ms: int = FOREVER_MS
+) -> Fitted | None:
+    """Return a model, warm, or None while there is too little history or the old one is better.
+
+    `before_ms` is where the minute begins that is open: it is still to come. Blocks; takes a
+    second or two.
+    """
     try:
-        return fit(history.quarters(), Options(zone, alarms_per_month, voltage))
-    except FitRefusedError:
+        made = refit(history.usual(before_ms), options, champion)
+    except FitRefusedError as error:
+        log.info("fit_refused", why=str(error))
         return None
+    if made.model is None:
+        log.warning("refit_not_taken", why=made.why)
+        return None
+    return Fitted(made.model, _warm(made.model, history.minutes(before_ms)), made.why)
+
+
+def _warm(model: CombinedModel, minutes: Minutes) -> bytes:
+    """Return the model's state after the last days, as if it had judged them."""
+    if len(minutes):
+        minutes = minutes.between(int(minutes.start_ms[-1]) - WARM_UP_MS, FOREVER_MS)
+    return model.dump_state(model.warmed(minutes))

@@ -26,6 +26,7 @@ BUSY_LINGER_S = 0.012
 QUIET_LINGER_S = 1.5
 BUSY_RATE_PER_S = 200.0
 BUSY_STEPS = 3
+FLOOD_RATE_PER_S = 2000.0  # from here on company comes by itself while the last commit is written
 BUSY_COUNT = 300  # so many waiting messages end a quiet linger
 # With so many waiting and no more coming it ends too: below the 20 that brokers usually let be
 # in flight, or a backlog would begin with a long wait.
@@ -35,7 +36,7 @@ ACK_CLOCKED_S = 0.050
 ACK_CLOCKED_TIMES = 3
 STALL_S = 0.100  # nothing new for so long, with HURRY_COUNT waiting: a full in-flight window
 MAX_BATCH_MESSAGES = 1000
-MAX_BATCH_BYTES = 4_000_000
+MAX_BATCH_BYTES = 1_000_000  # some 5,000 readings, of a kilobyte each once they are taken apart
 PAUSE_BYTES = 16_000_000  # waiting bytes that stop reading from the socket
 SWEEP_S = 5.0
 COMMITS_UNDER_WAY = 2
@@ -62,6 +63,10 @@ class Counters:
     commits: int = 0
 
 
+def _nobody(*_: object) -> None:
+    """Tell nobody."""
+
+
 @dataclass(slots=True)
 class Hooks:
     """Whom the intake tells, always from the event loop."""
@@ -70,6 +75,9 @@ class Hooks:
     heard: Callable[[str], None]  # a meter gave a sign of life
     event: Callable[[str, dict[str, object], int], None]  # meter, event, received_ms
     refused: Callable[[set[str]], None]  # unknown meters while auto_register is off
+    # meter, "state", "result" or "bundle", payload: not parsed yet
+    told: Callable[[str, str, bytes], None] = _nobody
+    linked: Callable[[], None] = _nobody  # the broker is there (again)
 
 
 class _Pending(NamedTuple):
@@ -134,6 +142,7 @@ class Intake:
         async with self._connect(self.deliver) as link:
             self._link = link
             self.connected = True
+            self._hooks.linked()
             parts = (
                 self._plan_forever(),
                 self._finish_forever(),
@@ -178,6 +187,13 @@ class Intake:
         if self._link is not None and self.connected:
             self._link.publish_live(topic, payload)
 
+    def send(self, meter: str, tail: str, payload: bytes, *, retain: bool = False) -> bool:
+        """Publish to a meter; return False, and do nothing, while the broker is gone."""
+        if self._link is None or not self.connected:
+            return False
+        self._link.send(f"ww/v1/{meter}/{tail}", payload, retain=retain)
+        return True
+
     @property
     def backlog(self) -> int:
         """Return how many messages have come and are not committed."""
@@ -198,9 +214,15 @@ class Intake:
             self._hurry.set()
         if topic in self._acked_s and self._is_ack_clocked(topic):
             self._hurry.set()
+        elif topic.endswith(("/result", "/get")):
+            self._hurry.set()  # somebody waits for it
         if self._waiting_bytes > PAUSE_BYTES and not self._paused and self._link is not None:
             self._paused = True
             self._link.pause()
+
+    def hurry(self) -> None:
+        """Commit what waits without waiting for company: whoever sent it has no more."""
+        self._hurry.set()
 
     def _is_ack_clocked(self, topic: str) -> bool:
         clocked = time.monotonic() - self._acked_s.pop(topic) < ACK_CLOCKED_S
@@ -228,7 +250,8 @@ class Intake:
         if is_quiet and not await self._is_hurried():
             return
         self._hurry.clear()
-        for _ in range(BUSY_STEPS):
+        steps = BUSY_STEPS - 1 if self._rate > FLOOD_RATE_PER_S else BUSY_STEPS
+        for _ in range(steps):
             count = len(self._waiting)
             if count >= MAX_BATCH_MESSAGES:
                 return
@@ -292,6 +315,9 @@ class Intake:
                     self._states.admit(meter_id)
             elif kind == "state":
                 self._states.take(topic, meter_id, payload, received_ms, retained=retained)
+                self._hooks.told(meter_id, kind, payload)
+            elif kind in ("result", "bundle"):
+                self._hooks.told(meter_id, kind, payload)
             else:
                 event = take_event(planner, topic, meter_id, payload, received_ms)
                 if event is not None:
@@ -346,6 +372,8 @@ class Intake:
         now_ms = self._now.wall_ms() if self._now.trusted() else None
         now_s = time.monotonic()
         for ack in pending.batch.acks:
+            if self.ledger.is_removed(ack.meter):
+                continue  # meanwhile; what is retained would stay with the broker for ever
             self._link.send_ack(ack, now_ms)
             self._acked_s[f"ww/v1/{ack.meter}/readings"] = now_s
         self._hooks.committed(pending.batch)

@@ -32,6 +32,9 @@ class Link(Protocol):
     def publish_live(self, topic: str, payload: str) -> None:
         """Publish a retained value at QoS 0."""
 
+    def send(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Publish at QoS 1; what a broken connection swallows is sent again by whoever cares."""
+
     def pause(self) -> None:
         """Stop reading from the socket."""
 

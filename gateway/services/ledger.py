@@ -187,6 +187,11 @@ class Ledger:
         for meter in self.meters.values():
             yield from meter.boots.values()
 
+    def is_removed(self, meter: str) -> bool:
+        """Return whether an operator has removed this meter."""
+        known = self.meters.get(meter)
+        return known is not None and known.removed
+
     def new_meter(self, info: MeterInfo) -> Meter:
         """Enter a meter that was not known."""
         meter = Meter(self.next_meter_no, info)

@@ -93,6 +93,8 @@ class StateKeeper:
         self, topic: str, meter_id: str, payload: bytes, received_ms: int, *, retained: bool
     ) -> None:
         """Plan one `state` message; an unknown meter's waits for its first reading."""
+        if not payload:
+            return  # a retained one was taken back
         planner = self._planner()
         try:
             text = _checked(payload).decode()
@@ -126,7 +128,9 @@ class StateKeeper:
     ) -> None:
         planner = self._planner()
         meter = planner.ledger.meters[meter_id]
-        planner.batch.states[meter.no] = MeterState(meter.no, text, received_ms, state.online)
+        states = planner.batch.states
+        before = states[meter.no].payload if meter.no in states else None
+        states[meter.no] = MeterState(meter.no, text, received_ms, state.online).after(before)
         if not state.online or state.boot is None:
             return
         live = received_ms if not retained and planner.trusts_clock() else None

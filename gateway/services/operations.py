@@ -45,6 +45,7 @@ class Operations:
         self._deriver = deriver
         self._meters = meters
         self._now = now
+        self._hear_removed: Callable[[str], None] = _ignore
         self._names: dict[str, Operation] = {
             "alerts.acknowledge": self._acknowledge,
             "alerts.resolve": self._resolve,
@@ -55,13 +56,22 @@ class Operations:
             "meters.update": self._update_meter,
             "meters.finalise_gaps": self._finalise_gaps,
         }
-        self._audited = frozenset(self._names)
+        self._audited = set(self._names)
         for name, operation in USER_OPERATIONS.items():
             self._names[name] = _bind(operation, accounts)
 
     def offer(self, operations: Mapping[str, Operation]) -> None:
         """Offer operations of others too; they keep the audit themselves."""
         self._names.update(operations)
+
+    def offer_audited(self, operations: Mapping[str, Operation]) -> None:
+        """Offer operations of others; each call that succeeds is noted in the audit here."""
+        self._names.update(operations)
+        self._audited.update(operations)
+
+    def when_removed(self, hear: Callable[[str], None]) -> None:
+        """Have a removed meter's id told, once the removal is on disk."""
+        self._hear_removed = hear
 
     async def call(self, name: str, args: dict[str, object], who: str) -> Result:
         """Do `name` for `who`; BadInputError or NotFoundError say what is wrong."""
@@ -158,6 +168,7 @@ class Operations:
         meter = self._meter(args)
         meter.removed = True
         await self._save(meter)
+        self._hear_removed(meter.info.id)
         return {"id": meter.info.id}
 
     async def _update_meter(self, args: Args, who: str) -> Result:  # noqa: ARG002
@@ -202,6 +213,10 @@ class Operations:
         removed_ms = self._now.wall_ms() if meter.removed else None
         await self._meters.save_meter(meter.no, meter.info, removed_ms=removed_ms)
         self._deriver.update_meter(meter.no, meter.info)
+
+
+def _ignore(_: str) -> None:
+    """Stand in for nobody who wants to hear of it."""
 
 
 def _short(value: object) -> str:

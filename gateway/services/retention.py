@@ -1,4 +1,4 @@
-"""Rule L, first version: retire the oldest raw readings; rollups, runs, gaps and alerts stay.
+"""Rule L: the oldest raw readings go, then the oldest minutes; quarters, runs, alerts stay.
 
 Age is counted in days that the gateway ran, by the monotonic clock: a wall clock that ran away, or
 a start in another year, must cost no reading. While it is off nothing grows old.
@@ -49,6 +49,12 @@ class RetentionStore(Protocol):
         None = whatever their age. Return how many segments went.
         """
 
+    async def thin(self) -> int:
+        """Delete the oldest day of 1-minute intervals that is over by two days.
+
+        Its quarter hours stay. Return how many intervals went, 0 when there is no such day.
+        """
+
 
 class Retention:
     """The service; a little at a time, so that intake never waits."""
@@ -83,7 +89,19 @@ class Retention:
             await asyncio.sleep(0.1)
         if gone:
             log.info("readings_retired", segments=gone)
+        await self._thin()
         return gone
+
+    async def _thin(self) -> None:
+        """Where no raw reading is left to give, keep quarter hours instead of minutes."""
+        gone = 0
+        while await self._store.used_bytes() > self._max_bytes and (
+            went := await self._store.thin()
+        ):
+            gone += went
+            await asyncio.sleep(0.1)
+        if gone:
+            log.info("minutes_retired", intervals=gone)
 
     async def _retire_old(self) -> int:
         old = await self._age()

@@ -2,13 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gateway.domain.errors import BadInputError, TransientError
+from gateway.domain.readings import GapSpan
 from gateway.pipeline.rollups import FIXED_MS, Bucket
 
 T = TypeVar("T")
-Column = list[float | None]
+# Not measured: None in a list, NaN in an array. JSON has null for both.
+Column = list[float | None] | NDArray[np.float64] | NDArray[np.int64]
 FIELDS = (
     "p", "p_min", "p_max", "q", "v", "v_min", "v_max", "i", "f", "pf", "wh_in", "wh_out", "n",
 )  # fmt: skip
@@ -43,23 +48,16 @@ class SeriesQuery:
     points: int = AUTO_POINTS
 
 
-class GapSpan(NamedTuple):
-    """A time for which windows are missing (rule G); `state` provisional or final."""
-
-    from_ms: int
-    to_ms: int
-    state: str
-
-
 @dataclass(frozen=True, slots=True)
 class Series:
     """One column for the times and one for each field, all of one length, in time order.
 
-    Raw: `t` ends a window; else it begins an interval. What was not measured is None.
+    Raw: `t` ends a window; else it begins an interval. What was not
+    measured is None, or NaN where a column is an array.
     """
 
     resolution: str
-    t: list[int]
+    t: list[int] | NDArray[np.int64]
     columns: dict[str, Column]
     gaps: list[GapSpan]
 
@@ -97,16 +95,19 @@ def check_span(start_ms: int, end_ms: int) -> None:
         raise BadInputError(msg)
 
 
-def choose(query: SeriesQuery, span_ms: int, readings: int, *, has_raw: bool) -> str:
+def choose(
+    query: SeriesQuery, span_ms: int, readings: int, *, has_raw: bool, finest: str = "1m"
+) -> str:
     """Return the resolution to answer with, or raise TooMuchError for one that was asked for.
 
     `span_ms` is how much of the span can hold data, `readings` about how many raw ones lie in
-    it, `has_raw` whether none of them has been retired.
+    it, `has_raw` whether none of them has been retired, `finest` the finest interval all of it has.
     """
     if query.resolution == AUTO:
         if has_raw and readings <= query.points:
             return RAW
-        fits = (name for name, step in STEPS_MS.items() if span_ms / step <= query.points)
+        steps = {name: step for name, step in STEPS_MS.items() if step >= STEPS_MS[finest]}
+        fits = (name for name, step in steps.items() if span_ms / step <= query.points)
         return next(fits, "1d")
     count = readings if query.resolution == RAW else span_ms // STEPS_MS[query.resolution]
     if count > MOST_POINTS:

@@ -1,6 +1,7 @@
 """What the database's facts mean: its own health, and that of meters and judging. Pure."""
 
 from gateway.services.doctor_facts import Check, DaemonFacts, DatabaseFacts, Level, MeterFacts
+from gateway.services.meter_diagnoses import condition
 
 DAY_MS = 86_400_000
 LATE_S = 120.0  # contract, section 5: meter_silent
@@ -90,7 +91,9 @@ def meters(found: DatabaseFacts, daemon: DaemonFacts, now_ms: int) -> list[Check
         todo = "Installer: give a meter the broker's address, name and password."
         return [Check("meters", Level.WARNING, "no meter is known yet", todo)]
     checks = [check for meter in found.meters for check in _meter(meter, daemon, now_ms)]
-    well = len(found.meters) - len({check.name for check in checks})
+    checks += condition(found)
+    ill = {check.name for check in checks if check.level is not Level.OK}
+    well = sum(f"meter {meter.id}" not in ill for meter in found.meters)
     said = f"{well} of {len(found.meters)} are well"
     return [Check("meters", Level.OK, said, figures={"meters": len(found.meters)}), *checks]
 

@@ -1,5 +1,7 @@
 """One meter on its way through rollups and judging, with the state that a snapshot keeps."""
 
+from collections.abc import Callable
+
 import msgspec
 import structlog
 
@@ -7,24 +9,15 @@ from gateway.domain.alerts import Finding
 from gateway.domain.meters import MeterInfo
 from gateway.domain.readings import Mark, Stored
 from gateway.pipeline.judge import HISTORIC_MS, MeterJudge
-from gateway.pipeline.rollups import Calendar, ChannelRoll, Contribution, MeterRoll
+from gateway.pipeline.rollups import Calendar, Contribution, MeterRoll
 from gateway.services.hang_guard import DetectorHungError, HangGuard
+from gateway.services.snapshots import LATE_MS, Snapshot
 from gateway.services.watch import detector_failed_finding, detector_works_finding
 
 log = structlog.get_logger()
+Failed = Callable[[str, str], None]  # channel ("" = the whole judge), what happened
 
-# Windows of one boot may end a little out of order when the meter's clock is slewed.
-LATE_MS = 2000
 SNAPSHOT_ROWS = 20_000
-
-
-class Snapshot(msgspec.Struct, array_like=True):
-    """What is stored with a judged position; the judge's part is opaque."""
-
-    channels: dict[str, ChannelRoll]
-    judge: bytes
-    judge_failed: bool = False
-    unjudged_from: int = 0
 
 
 class Track:
@@ -46,7 +39,10 @@ class Track:
         self.judge_failed = False
         self.unjudged_from = 0  # the row at which the judge failed; after a start it is repeated
         self.guard = HangGuard()
-        self.held_from: int | None = None  # first row that waits to be placed in time
+        self.on_failure: Failed | None = None
+        # The first row that waits: to be placed in time, or for the models of these channels.
+        self.held_from: int | None = None
+        self.awaits: set[str] = set()
 
     def restore(self, row: int, at_ms: int, state: bytes) -> None:
         """Go on from a stored position; a judge that failed gets another chance from there."""
@@ -112,17 +108,23 @@ class Track:
             self.unjudged_from = reading.row
             told = f"{type(error).__name__}: {error}"
             log.exception("detector_failed", meter=self.info.id, row=reading.row)
+            self._tell_failure("", told)
             return [detector_failed_finding(self.info.id, "rules", told, reading.at_ms)]
         self.guard.end()
         for channel, failure in self.judge.take_failures():
             told = f"{type(failure).__name__}: {failure}"
             log.warning("model_failed", meter=self.info.id, channel=channel, error=told)
+            self._tell_failure(channel, told)
             found.append(
                 detector_failed_finding(
                     self.info.id, "pattern", told, reading.at_ms, channel=channel
                 )
             )
         return found
+
+    def _tell_failure(self, channel: str, told: str) -> None:
+        if self.on_failure is not None:
+            self.on_failure(channel, told)
 
     def is_historic(self, reading: Stored) -> bool:
         """Tell whether what this reading shows is no news."""

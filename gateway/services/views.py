@@ -3,7 +3,7 @@
 import base64
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from gateway.domain.alerts import Alert, AlertState, HistoryEntry, Severity
 from gateway.domain.errors import BadInputError
 from gateway.domain.meters import MeterInfo
 from gateway.domain.readings import Stored
+from gateway.services.bundle_forms import Progress
 from gateway.supervise import Health
 
 LONGEST_PAGE = 200
@@ -21,8 +22,26 @@ CURSOR = re.compile(r"(-?[0-9]{1,16}):(.+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
+class Diagnostics:
+    """How a meter is, as its last `state` told; None = it did not say.
+
+    `backlog` are the readings it still holds, `up_ms` the time since its start, and `starts`
+    how often it has started (the contract's `bootn`).
+    """
+
+    rssi_dbm: int | None = None
+    heap_bytes: int | None = None
+    backlog: int | None = None
+    up_ms: int | None = None
+    starts: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MeterView:
-    """One meter with what it last said; `fw`, `model`, `cal` are the versions it reports."""
+    """One meter with what it last said; `fw`, `model`, `cal` are the versions it reports.
+
+    `diagnostics` is None for one that never told its state, such as an imported meter.
+    """
 
     info: MeterInfo
     online: bool = False
@@ -31,6 +50,8 @@ class MeterView:
     model: int | None = None
     cal: int | None = None
     last: Stored | None = None
+    rollouts: Sequence[Progress] = ()  # how far it is with bundles, one a kind
+    diagnostics: Diagnostics | None = None
 
 
 def is_online(view: MeterView, now_ms: int) -> bool:
@@ -76,6 +97,7 @@ class AlertFilter:
     state: AlertState | None = None
     severity: Severity | None = None
     meter: str | None = None
+    muted: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

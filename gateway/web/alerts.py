@@ -18,7 +18,7 @@ CHANGING = documented(*BEHIND_LOGIN, 404)
 @router.get("", responses=READING)
 async def list_alerts(deps: Deps, query: Annotated[AlertQuery, Query()]) -> AlertList:
     """List alerts, newest first; an empty `meter` means the gateway's own."""
-    which = AlertFilter(query.wanted, query.severity, query.meter)
+    which = AlertFilter(query.wanted, query.severity, query.meter, query.muted)
     page = await deps.views.list_alerts(which, query.cursor, query.limit)
     return AlertList(items=[AlertOut.of(view) for view in page.items], next=page.next)
 

@@ -16,6 +16,7 @@ from gateway.services.stream import Hub
 from gateway.services.stream_feed import StreamFeed
 from gateway.services.tokens import Tokens
 from gateway.services.views import Operations, RuntimeView, Views
+from gateway.web.ports import System, Uploads
 
 UTC = ZoneInfo("UTC")
 COOKIE = "wattwarden_session"
@@ -33,7 +34,8 @@ class WebDeps:
 
     `unready` returns why each service that is not ready is not, so empty means ready.
     `bound_host` and `allowed_hosts` are names browsers may call us by, beside loopback names,
-    *.local and plain addresses; an entry may begin with `*.`.
+    *.local and plain addresses; an entry may begin with `*.`. `app_calls` are the origins that
+    the app in a browser may call beside ours.
     """
 
     accounts: Accounts
@@ -51,6 +53,9 @@ class WebDeps:
     allowed_hosts: tuple[str, ...] = ()
     zone: ZoneInfo = UTC  # the site's
     now_ms: Callable[[], int] = wall_ms
+    app_calls: tuple[str, ...] = ()
+    uploads: Uploads | None = None
+    system: System | None = None
 
 
 async def _deps(request: Request) -> WebDeps:

@@ -14,10 +14,14 @@ from gateway.web.problems import CHALLENGE, problem
 from gateway.web.shield import SAFE_METHODS
 
 OPEN_PATHS = frozenset(
-    {"/healthz", "/readyz", "/openapi.json", f"{API}/auth/login", f"{API}/setup"}
-)
+    {
+        "/healthz", "/readyz", "/openapi.json", f"{API}/auth/login", f"{API}/setup",
+        f"{API}/trust", "/trust/ca.crt", "/trust/qr.svg",
+    }
+)  # fmt: skip
 OPEN_ON_LOOPBACK = frozenset({"/metrics"})
-VIEWERS_MAY_POST = frozenset({f"{API}/auth/logout"})
+VIEWERS_MAY_POST = frozenset({f"{API}/auth/logout", f"{API}/devices"})
+VIEWERS_OWN = f"{API}/devices/"  # what is below belongs to the caller
 
 
 class Gate:
@@ -40,7 +44,8 @@ class Gate:
             refusal = problem(401, "log in first", headers=CHALLENGE)
             await refusal(scope, receive, send)
             return
-        changes = scope["method"] not in SAFE_METHODS and path not in VIEWERS_MAY_POST
+        own = path in VIEWERS_MAY_POST or path.startswith(VIEWERS_OWN)
+        changes = scope["method"] not in SAFE_METHODS and not own
         if changes and caller.role is UserRole.VIEWER:
             refusal = problem(403, "viewers may look but change nothing")
             await refusal(scope, receive, send)

@@ -7,9 +7,10 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from gateway.domain.errors import BadInputError
+from gateway.domain.readings import GapSpan
 from gateway.pipeline.times import parse
-from gateway.services.energy import Energy, EnergyQuery, Interval, SolarUse
-from gateway.services.series import AUTO_POINTS, FIELDS, MOST_POINTS, GapSpan, Series, SeriesQuery
+from gateway.services.energy import Cost, Energy, EnergyQuery, Interval, SolarUse
+from gateway.services.series import AUTO_POINTS, FIELDS, MOST_POINTS, Series, SeriesQuery
 from gateway.web.answers import answer, packer
 from gateway.web.deps import Deps, WebDeps
 from gateway.web.meters import MeterId
@@ -95,6 +96,19 @@ class SolarOut(BaseModel):
     self_sufficiency: float | None
 
 
+class CostOut(BaseModel):
+    """What an interval cost, to 4 decimals; total = import + standing - feed_in."""
+
+    currency: str
+    import_: float = Field(alias="import")
+    feed_in: float
+    standing: float
+    total: float
+    estimated: bool
+    complete: bool
+    basis: Literal["grid", "load"]
+
+
 class IntervalOut(BaseModel):
     """One hour, day or month; `partial` where readings do not reach its end."""
 
@@ -102,7 +116,7 @@ class IntervalOut(BaseModel):
     to: int
     channels: dict[ChannelKey, UsedOut]
     solar: SolarOut | None
-    cost: None = Field(description="null until a tariff is set; tariffs come with a later release")
+    cost: CostOut | None = Field(description="null where no tariff holds")
     partial: bool
 
 
@@ -198,7 +212,21 @@ def _interval(item: Interval) -> dict[str, object]:
     }
     solar = None if item.solar is None else _solar(item.solar)
     span: dict[str, object] = {"from": item.from_ms, "to": item.to_ms}
-    return {**span, "channels": channels, "solar": solar, "cost": None, "partial": item.partial}
+    cost = None if item.cost is None else _cost(item.cost)
+    return {**span, "channels": channels, "solar": solar, "cost": cost, "partial": item.partial}
+
+
+def _cost(cost: Cost) -> dict[str, object]:
+    return {
+        "currency": cost.currency,
+        "import": float(cost.imported),
+        "feed_in": float(cost.fed_in),
+        "standing": float(cost.standing),
+        "total": float(cost.total),
+        "estimated": cost.estimated,
+        "complete": cost.complete,
+        "basis": cost.basis,
+    }
 
 
 def _solar(sun: SolarUse) -> dict[str, float | None]:

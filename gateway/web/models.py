@@ -124,6 +124,29 @@ class Versions(BaseModel):
     cal: int | None
 
 
+class RolloutOut(BaseModel):
+    """How far a meter is with a model, calibration or firmware; `why` it was refused."""
+
+    kind: str
+    version: int
+    state: str
+    why: str
+    detail: str
+    updated: int
+
+
+class DiagnosticsOut(BaseModel):
+    """How a meter is, as it last told; null = it did not say. `starts`: how often it booted."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    rssi_dbm: int | None
+    heap_bytes: int | None
+    backlog: int | None
+    up_ms: int | None
+    starts: int | None
+
+
 class MeterOut(BaseModel):
     """One meter; `state_at` is when it last reported its state."""
 
@@ -136,6 +159,8 @@ class MeterOut(BaseModel):
     versions: Versions
     channels: dict[str, ChannelOut]
     last: LastReading | None
+    rollouts: list[RolloutOut] = Field(default_factory=list)
+    diagnostics: DiagnosticsOut | None = None
 
     @classmethod
     def of(cls, view: MeterView) -> Self:
@@ -153,7 +178,15 @@ class MeterOut(BaseModel):
                 for name, channel in view.info.channels.items()
             },
             last=_last(view),
-        )
+            rollouts=[
+                RolloutOut(
+                    kind=one.kind, version=one.version, state=one.state, why=one.why,
+                    detail=one.detail, updated=one.updated_ms,
+                )
+                for one in view.rollouts
+            ],
+            diagnostics=view.diagnostics and DiagnosticsOut.model_validate(view.diagnostics),
+        )  # fmt: skip
 
 
 class MeterList(BaseModel):
@@ -188,6 +221,7 @@ class AlertOut(BaseModel):
     detail: str
     evidence: dict[str, float | int | str | None]
     snoozed_until: int | None
+    muted: bool
     history: list[Happened]
 
     @classmethod
@@ -210,6 +244,7 @@ class AlertOut(BaseModel):
             detail=alert.detail,
             evidence=alert.evidence,
             snoozed_until=alert.snoozed_until_ms,
+            muted=alert.muted,
             history=[Happened(at=e.at_ms, who=e.who, what=e.what) for e in view.history],
         )
 
@@ -220,6 +255,7 @@ class AlertQuery(BaseModel):
     state: Literal["open", "acknowledged", "resolved", "all"] = "all"
     severity: Severity | None = None
     meter: str | None = Field(default=None, max_length=32)
+    muted: bool | None = None
     cursor: str | None = Field(default=None, max_length=LONGEST_CURSOR)
     limit: int = Field(default=50, ge=1, le=LONGEST_PAGE)
 

@@ -14,7 +14,9 @@ from starlette.exceptions import HTTPException
 
 from gateway.domain.errors import (
     BadInputError,
+    ConflictError,
     GatewayError,
+    MeterAwayError,
     NotFoundError,
     StorageError,
     TransientError,
@@ -30,9 +32,11 @@ CHALLENGE = {"WWW-Authenticate": 'Cookie realm="wattwarden", Bearer realm="wattw
 STATUSES: tuple[tuple[type[GatewayError], int], ...] = (  # the first that fits counts
     (LoginRefusedError, 401),
     (NotFoundError, 404),
+    (ConflictError, 409),
     (BadInputError, 422),
     (LockedOutError, 429),
     (StorageError, 503),
+    (MeterAwayError, 409),  # not the gateway's fault: no 5xx
     (TransientError, 503),
     (GatewayError, 500),
 )

@@ -148,6 +148,7 @@ def test_a_broker_that_is_not_there_yet_is_waited_for(
     daemon.launch()
     wait_for_log(daemon, str(own_broker.port))
     assert daemon.running
+    wait_for_log(daemon, "web_listening")
     assert httpx.get(f"{daemon.url}/healthz", timeout=5).status_code == 200
     assert not daemon.ready()
     assert "Traceback" not in daemon.log()

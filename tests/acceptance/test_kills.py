@@ -15,6 +15,8 @@ from tests.support.api import Api
 from tests.support.csv_files import write_recording
 from tests.support.daemon import Daemon
 from tests.support.exports import assert_stored_once, export_csv, export_rows
+from tests.support.feeding import query
+from tests.support.gateway_stub import until
 from tests.support.household import Source, home_a, uci
 from tests.support.meter_client import MeterClient, Reading
 from tests.support.mosquitto import Mosquitto
@@ -87,6 +89,8 @@ def disturb(
 ) -> int:
     """Carry out a plan: `d` kills the daemon, `b` the broker, each started again.
 
+    The next one follows as soon as a reading is stored again: all shall hit work.
+
     Returns how many of the kills hit while a replay was still going on.
     """
     hits = 0
@@ -95,10 +99,18 @@ def disturb(
         hits += any(replay.poll() is None for replay in replays)
         if victim == "d":
             daemon.kill()
-            daemon.start()
+            before = newest_row(daemon)
+            daemon.launch()
+            until(lambda: newest_row(daemon) > before, within_s=30)  # noqa: B023 - called at once
         else:
             broker.kill_and_restart()
+    daemon.wait_ready()
     return hits
+
+
+def newest_row(daemon: Daemon) -> int:
+    """Return the number of the last reading that is stored, 0 where there is none."""
+    return int(query(daemon.database, "SELECT coalesce(max(row), 0) FROM readings")[0][0])
 
 
 @contextlib.contextmanager

@@ -4,6 +4,8 @@ import threading
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from simulation.canned import CannedChain
 from tests.support.chaos_proxy import Mode
 from tests.support.firmware import needs_vm
@@ -25,6 +27,7 @@ def cut_until_noticed(site: MeterSite, way: str, names: list[str]) -> None:
     site.proxies[way].mode = Mode.PASS
 
 
+@pytest.mark.soak
 def test_four_meters_through_kills_and_a_cut(short_path: Path) -> None:
     near, far = ["kitchen", "garage"], ["cellar", "attic"]
     with MeterSite(short_path, [*near, *far], ways=("near", "far")) as site, told_why(site):

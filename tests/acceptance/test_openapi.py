@@ -33,7 +33,7 @@ def attack(daemon: Daemon, *options: str, box_s: int = BOX_S) -> None:
     # One worker: CPython 3.11 counts the recursion of `ast` over all threads (SystemError).
     script = Path(sys.executable).with_name("st")
     command = [str(script), "run", f"{daemon.url}/openapi.json", "--no-color"]
-    limits = ["--max-time", str(box_s), "--request-timeout", "10", "--no-shrink"]
+    limits = ["--max-time", str(box_s), "--request-timeout", "30", "--no-shrink"]
     chosen = ["--exclude-path", ENDLESS, "--exclude-checks", LEFT_OUT, "--seed", "7"]
     done = subprocess.run(
         [*command, *limits, *chosen, *options],
@@ -57,28 +57,30 @@ def living(own_broker: Mosquitto, daemon: Daemon) -> Daemon:
     return daemon
 
 
+@pytest.mark.soak
 def test_an_administrator_s_token_gets_nothing_undescribed(living: Daemon) -> None:
     bearer = f"Authorization:Bearer {token_of(living, 'admin')}"
     attack(living, "--header", bearer, "--max-examples", "15", "--phases", "coverage,fuzzing")
-    assert httpx.get(f"{living.url}/readyz").status_code == 200
+    assert httpx.get(f"{living.url}/readyz", timeout=60).status_code == 200
 
 
 def test_nothing_answers_strangers(living: Daemon) -> None:
-    schema: dict[str, Any] = httpx.get(f"{living.url}/openapi.json").json()
+    schema: dict[str, Any] = httpx.get(f"{living.url}/openapi.json", timeout=60).json()
     asked = 0
     for path, operations in schema["paths"].items():
         if path in OPEN_PATHS | OPEN_ON_LOOPBACK:
             continue
         url = living.url + path.replace("{id}", "kitchen").replace("{name}", "ada")
         for method in (*operations, "head", "options", "put"):
-            answer = httpx.request(method, url)
+            answer = httpx.request(method, url, timeout=60)
             assert answer.status_code == 401, (method, path)
             assert method == "head" or set(answer.json()) == {"type", "title", "status", "detail"}
             asked += 1
-    assert asked > 75
+    assert asked > 160
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("role", ["admin", "operator", "viewer"])
 def test_every_role_for_longer(living: Daemon, role: str) -> None:
     bearer = f"Authorization:Bearer {token_of(living, role)}"
@@ -86,12 +88,16 @@ def test_every_role_for_longer(living: Daemon, role: str) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(600)
 def test_strangers_for_longer(living: Daemon) -> None:
     attack(living, "--max-examples", "100", box_s=120)
 
 
 def test_the_description_is_complete(daemon: Daemon) -> None:
     with Api.logged_in(daemon) as api:
-        text = json.dumps(api.http.get("/openapi.json").json())
-    for path in ("series", "energy", "stream", "tokens", "users", "audit", "setup"):
+        text = json.dumps(api.http.get("/openapi.json", timeout=60).json())
+    for path in (
+        "series", "energy", "stream", "tokens", "users", "audit", "setup", "tariffs", "mutes",
+        "site/tree", "site/state", "imports", "system/backup", "models", "trust", "notifications",
+    ):  # fmt: skip
         assert path in text

@@ -23,12 +23,12 @@ def test_an_alert_is_noted_once_and_when_it_appears(tmp_path: Path) -> None:
     written_at = time.monotonic()
     with sqlite3.connect(path) as db:
         db.execute("INSERT INTO alerts VALUES ('m', 'over_voltage', 700), ('m', 'outage', 1)")
-    time.sleep(0.3)
+    time.sleep(3)  # ten times a slow look: noted anew at each, it would be seen after this
     watcher.stop()
     opened_ms, seen_at = watcher.seen["m"]
     assert list(watcher.seen) == ["m"]
     assert opened_ms == 700
-    assert 0 <= seen_at - written_at < 0.25
+    assert 0 <= seen_at - written_at < 2.5
     assert "over_voltage" in FOUND
 
 

@@ -2,9 +2,9 @@
 
 import json
 
+import numpy as np
 import pytest
 
-from bench.__main__ import BEGIN, END, rewrite
 from bench.common import Limit, Result, finish, medians, percentile
 
 
@@ -29,17 +29,15 @@ def test_limits_met_exactly_are_ok(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.count("\n") == 1
 
 
+def test_figures_of_numpy_are_told_like_others(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = {"a": np.float64(2.5)}
+    assert finish(Result("x", dict(figures), [Limit("a", "max", 3)])) == 0
+    assert json.loads(capsys.readouterr().out)["limits"]["a"]["ok"] is True
+
+
 def test_percentiles_and_medians() -> None:
     values = [float(n) for n in range(1, 101)]
     assert percentile(values, 0.5) == 51
     assert percentile(values, 0.99) == 100
     assert percentile([7.0], 0.99) == 7
     assert medians([{"a": 1.0}, {"a": 9.0}, {"a": 2.0}]) == {"a": 2.0}
-
-
-def test_the_page_keeps_what_people_wrote() -> None:
-    page = f"# P\n\nwords\n{BEGIN}\nold\n{END}\nafter\n"
-    new = rewrite(page, "new")
-    assert "old" not in new
-    assert new == f"# P\n\nwords\n{BEGIN}\nnew\n{END}\nafter\n"
-    assert rewrite("# P\n", "new") == f"# P\n\n{BEGIN}\nnew\n{END}\n"

@@ -24,18 +24,18 @@ LEAST = """
 import sqlite3, sys
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
-port, path, keep = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+port, path, keep, ahead = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
 db.execute("PRAGMA journal_mode = WAL")
 db.execute("CREATE TABLE reading (id INTEGER PRIMARY KEY, topic TEXT, body BLOB)")
 waiting = []
 def take(client, data, message):
     waiting.append((message.topic, message.payload))
-    if len(waiting) >= keep:
+    if len(waiting) >= keep + ahead:
         db.execute("BEGIN")
-        db.executemany("INSERT INTO reading (topic, body) VALUES (?, ?)", waiting)
+        db.executemany("INSERT INTO reading (topic, body) VALUES (?, ?)", waiting[:keep])
         db.execute("COMMIT")
-        waiting.clear()
+        del waiting[:keep]
 client = paho.Client(CallbackAPIVersion.VERSION2, client_id="least", clean_session=False)
 client.on_message = take
 client.connect("127.0.0.1", port)
@@ -45,19 +45,19 @@ client.loop_forever()
 
 
 class LeastPeer(Peer):
-    """Acknowledges at once and commits every `keep` messages."""
+    """Acknowledges at once and commits every `keep` messages, when `ahead` more have come."""
 
     name = "least"
     client_id = "least"
     counting = "SELECT max(id) FROM reading"
 
-    def __init__(self, place: Path, port: int, keep: int) -> None:
+    def __init__(self, place: Path, port: int, keep: int, ahead: int = 0) -> None:
         super().__init__(place, port)
         self.database = place / "readings.db"
-        self._keep = keep
+        self._sizes = [str(keep), str(ahead)]
 
     def start(self) -> None:
-        arguments = [str(self.port), str(self.database), str(self._keep)]
+        arguments = [str(self.port), str(self.database), *self._sizes]
         self.launch([sys.executable, "-c", LEAST, *arguments])
         wait_until(self.database.exists, self.alive, within_s=20)
 
@@ -81,13 +81,19 @@ def test_a_peer_that_keeps_all_is_timed(tmp_path: Path, broker: Mosquitto) -> No
 
 
 def test_what_was_acknowledged_and_not_committed_counts_as_lost(
-    tmp_path: Path, broker: Mosquitto
+    tmp_path: Path,
 ) -> None:
-    with broker, LeastPeer(tmp_path / "peer", broker.port, keep=TOTAL // 2) as peer:
-        lost = run_kill(peer, broker, TOTAL)["least_lost_on_kill"]
-        kept = len(peer.stored())
-    # Half is committed at once; from then to the kill it acknowledges what it only holds.
-    assert (0 < lost < TOTAL // 2 and kept < TOTAL) or (lost == 0 and kept == TOTAL)
+    for attempt in range(5):  # its acknowledgements may be on their way when it is killed
+        broker = Mosquitto(tmp_path / f"broker{attempt}", options=BROKER_OPTIONS)
+        place = tmp_path / f"peer{attempt}"
+        with broker, LeastPeer(place, broker.port, keep=TOTAL // 2, ahead=50) as peer:
+            lost = run_kill(peer, broker, TOTAL)["least_lost_on_kill"]
+            kept = len(peer.stored())
+        assert kept == TOTAL // 2
+        if lost:
+            break
+    # When half is committed it has acknowledged what it only holds, and more until the kill.
+    assert 0 < lost <= TOTAL // 2
 
 
 def test_a_peer_that_ends_says_why(tmp_path: Path) -> None:

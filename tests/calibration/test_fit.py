@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import tables
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration.fit import LOWEST_A, LoadPoint, Reference, fit
@@ -38,6 +38,7 @@ def point(amps: float, gain: float = 0.0227, phase: float = 0.0) -> LoadPoint:
 NO_LOAD = sums(0.0)
 
 
+@settings(deadline=None)
 @given(
     base=st.floats(0.018, 0.028),
     slope=st.floats(-2e-4, 2e-4),

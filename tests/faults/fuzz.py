@@ -7,6 +7,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -24,7 +25,8 @@ with atheris.instrument_imports(include=["gateway", "tinymodels", "msgspec"]):
     from gateway.services.views import read_cursor
     from gateway.settings import Settings
     from tests.gateway.services.site_rig import FakeNow, spool, windows
-    from tinymodels.detect.gaussian import GaussianModel
+    from tinymodels.detect.kinds import load
+    from tinymodels.detect.package import unpack
 
 ZONE = ZoneInfo("Europe/Lisbon")
 MS = FakeNow().wall
@@ -94,12 +96,13 @@ def settings(data: bytes) -> None:
         return
 
 
-def gaussian(data: bytes) -> None:
-    """Read a stored model."""
-    try:
-        GaussianModel.from_bytes(data)
-    except BadInputError:
-        return
+def model(data: bytes) -> None:
+    """Read a stored model of each kind, and a model's file."""
+    for kind in ("gaussian", "charts", "combined"):
+        with suppress(BadInputError):
+            load(kind, data)
+    with suppress(BadInputError):
+        unpack(data)
 
 
 PARSERS: dict[str, tuple[Harness, tuple[bytes, ...]]] = {
@@ -122,7 +125,7 @@ PARSERS: dict[str, tuple[Harness, tuple[bytes, ...]]] = {
     "cursor": (cursor, (b"MTIzNDU6YWJjZGVm",)),
     "map": (mapping, (b"p=p:1000", b"p=p-v")),
     "settings": (settings, (b'[site]\nid = "home"\n[mqtt]\nport = 1883\n',)),
-    "gaussian": (gaussian, (b"\x9c\x00",)),
+    "model": (model, (b"\x9c\x00", b"WWM1")),
 }
 
 

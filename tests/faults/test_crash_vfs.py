@@ -18,10 +18,10 @@ import pytest
 from gateway.adapters.store.database import Database, connect
 from gateway.adapters.store.intake import load_ledger
 from gateway.domain.errors import StorageError
+from tests.support.seeds import SEED
 
 pytest.importorskip("apsw", reason="pip install apsw")
 
-SEED = 20_261_122
 SECTOR = 512
 Op = tuple[str, str, int, bytes]  # what, file, offset or size or number of the commit, data
 

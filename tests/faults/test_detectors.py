@@ -1,8 +1,11 @@
 """Detectors that raise, hang or answer NaN: off with an alert; once mended nothing is unjudged."""
 
 import asyncio
+import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,9 +16,10 @@ from gateway.domain.readings import Stored
 from gateway.pipeline.judge import MeterJudge
 from gateway.services import hang_guard
 from tests.gateway.services.site_rig import Site, windows
+from tinymodels.detect.contract import Verdict
 
 if TYPE_CHECKING:
-    from tinymodels.detect.gaussian import GaussianModel
+    from tinymodels.detect.contract import Model
 
 QUERY = (
     "SELECT kind, state, opened_ms, resolved_ms FROM alerts WHERE kind != 'detector_failed'"
@@ -106,8 +110,27 @@ async def test_a_crash_amid_the_repetition_repeats_it(
     assert rolled(site) == len(STORY)
 
 
-async def test_one_that_computes_for_ever_is_interrupted(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+def compute() -> None:
+    sum(range(1000))
+
+
+def wait_for_a_lock() -> None:
+    lock = threading.Lock()
+    lock.acquire()
+    lock.acquire()
+
+
+def read_what_never_comes() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.recv(1)
+
+
+@pytest.mark.parametrize(
+    "hang", [compute, partial(time.sleep, 3600), wait_for_a_lock, read_what_never_comes]
+)
+async def test_one_that_does_not_come_back_is_interrupted(
+    site: Site, monkeypatch: pytest.MonkeyPatch, hang: Callable[[], None]
 ) -> None:
     monkeypatch.setattr(hang_guard, "TICK_S", 0.02)
     judge = MeterJudge.judge
@@ -116,7 +139,7 @@ async def test_one_that_computes_for_ever_is_interrupted(
     def hanging(self: MeterJudge, reading: Stored) -> Any:  # noqa: ANN401
         while reading.seq >= 10:
             try:
-                sum(range(1000))
+                hang()
             except Exception:  # noqa: BLE001, S112 - as a careless detector does
                 continue
         return judge(self, reading)
@@ -134,6 +157,7 @@ async def test_one_that_computes_for_ever_is_interrupted(
     await asyncio.gather(task, return_exceptions=True)
     assert site.query(FAILED) == [("open", 1)]
     assert max(slept) < 5
+    monkeypatch.setattr(MeterJudge, "judge", judge)  # mended: the rest needs no guard
     await site.derive()
     await site.deriver.drain()
     assert rolled(site) == 30
@@ -142,18 +166,26 @@ async def test_one_that_computes_for_ever_is_interrupted(
 class Blind:
     """A model whose arithmetic has gone wrong."""
 
-    to_ms = limit = clear_limit = 2**62
+    kind = "blind"
+    limit = clear_limit = 2.0
+    trained = (0, 2**62)
 
-    def score(self, *_: object) -> float:
-        return float("nan")
+    def new_state(self) -> None:
+        """Remember nothing."""
+
+    def dump_state(self, _: object) -> bytes:
+        return b""
+
+    def step(self, *_: object) -> Verdict:
+        return Verdict(float("nan"), above=False)
 
 
 async def test_a_model_that_answers_nan_silences_no_rule(site: Site) -> None:
     site.live(windows(0, 9))
     await site.derive()
     judge = site.deriver.tracks[1].judge
-    judge.set_model("grid", cast("GaussianModel", Blind()))
-    # Two quarters of an hour close, and an outage comes behind them.
+    judge.set_model("grid", cast("Model", Blind()))
+    # Many minutes close, and an outage comes behind them.
     site.live(windows(10, 2000))
     site.live(dark(2001, 2030))
     await site.derive()
@@ -168,7 +200,7 @@ async def test_a_model_that_cannot_be_read_does_not_stop_the_start(site: Site) -
     await site.derive()
     await site.deriver.drain()
     with connect(site.path) as db:
-        db.execute("INSERT INTO models VALUES (1, 'grid', 'gaussian', 1, x'00ff')")
+        db.execute("INSERT INTO models VALUES (1, 'grid', 'combined', 1, x'00ff')")
         db.execute("UPDATE judged SET state = x'c1'")
     db.close()
     await site.restart_deriving()
@@ -184,10 +216,14 @@ async def test_a_fit_that_fails_is_told_and_stops_nothing(
         msg = "singular matrix"
         raise ArithmeticError(msg)
 
-    monkeypatch.setattr("gateway.services.deriving.fit_channel", broken)
+    monkeypatch.setattr("gateway.services.refits.fit_channel", broken)
     asked = iter([["grid"]])
     monkeypatch.setattr(MeterJudge, "wants_fit", lambda _: next(asked, []))
     site.live([*windows(0, 99), *dark(100, 130)])
     await site.derive()
+    async with asyncio.timeout(20):
+        while not site.query(FAILED):  # the fit fails beside the judging
+            await asyncio.sleep(0.01)
+            await site.derive()
     assert site.query(FAILED) == [("open", 1)]
     assert [kind for kind, *_ in site.query(QUERY)] == ["outage"]

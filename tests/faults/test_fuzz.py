@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("atheris", reason="pip install atheris")
 
 SECONDS = 30
-PARSERS = ("readings", "state", "events", "time", "cursor", "map", "settings", "gaussian")
+PARSERS = ("readings", "state", "events", "time", "cursor", "map", "settings", "model")
 
 
 @pytest.mark.soak

@@ -14,9 +14,9 @@ from tests.support.feeding import Feeder, assert_all_once, query, stored
 from tests.support.meter_client import MeterClient
 from tests.support.mosquitto import Mosquitto
 from tests.support.readings import House, now_ms
+from tests.support.seeds import SEED
 
 log = logging.getLogger(__name__)
-SEED = 20_261_122
 MALFORMED = 5900
 QUIET_METERS = 5
 RATED = 500.0  # readings a second (docs/performance.md)

@@ -14,8 +14,8 @@ from tests.support.faulty import FaultyDaemon
 from tests.support.feeding import Feeder, assert_all_once, assert_sound, stored
 from tests.support.meter_client import MeterClient
 from tests.support.mosquitto import Mosquitto
+from tests.support.seeds import SEED
 
-SEED = 20_261_122
 RATE = 500.0
 STARTED_S = 90.0
 LEAN = {"web": {"enabled": False}}  # starts in half the time

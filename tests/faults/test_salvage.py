@@ -103,10 +103,7 @@ async def test_intervals_on_a_zeroed_page_are_computed_again(tmp_path: Path) -> 
         assert found >= {row[:4] for row in before[table]}, table
 
 
-@pytest.mark.parametrize(
-    "cut_after",
-    [1, pytest.param(3, marks=pytest.mark.soak), pytest.param(9, marks=pytest.mark.soak)],
-)
+@pytest.mark.parametrize("cut_after", [1, 3, 9])
 async def test_a_taking_over_that_was_cut_off_goes_on_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut_after: int
 ) -> None:

@@ -15,8 +15,8 @@ from tests.support.feeding import assert_all_once, query
 from tests.support.meter_client import MeterClient
 from tests.support.mosquitto import Mosquitto
 from tests.support.readings import now_ms
+from tests.support.seeds import SEED
 
-SEED = 20_261_122
 QUERY = "SELECT kind, state, opened_ms, resolved_ms, count FROM alerts ORDER BY opened_ms, kind"
 OUTBOX = "SELECT kind, count(*), count(DISTINCT key) FROM outbox GROUP BY kind"
 HISTORY = "SELECT what, at_ms FROM alert_history ORDER BY at_ms, what"

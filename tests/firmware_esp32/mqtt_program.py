@@ -8,7 +8,7 @@ import sys
 
 from errors import LinkError
 from mqtt import Client
-from dial import tls_context
+from trust import tls_context
 from net import RefusedError
 from ticks import ticks_diff, ticks_ms
 

@@ -47,7 +47,7 @@ async def test_a_good_one_runs_is_confirmed_and_survives_a_boot(
     assert meter.why() == []
     await meter.windows(1)
     assert meter.why() == [(kind, 7, "")]
-    whole = [(offset, 1024) for offset in range(0, 5120, 1024)]
+    whole = [(offset, 512) for offset in range(0, 5120, 512)]
     assert [(offset, length) for _, _, offset, length in gateway.asked] == [*whole, (5120, 380)]
     meter.boot()
     assert meter.running[kind] == SEVEN
@@ -215,7 +215,7 @@ async def test_a_refused_one_is_not_fetched_again_until_desired_changes(
 
 async def test_download_goes_on_after_the_link_was_down(meter: Meter, gateway: Gateway) -> None:
     entry = gateway.put("model", 7, SEVEN)
-    gateway.only = 5
+    gateway.only = 10
     await meter.desire(entry)
     assert meter.running["model"] is None
     assert meter.why() == []
@@ -228,7 +228,7 @@ async def test_download_goes_on_after_the_link_was_down(meter: Meter, gateway: G
 
 async def test_download_goes_on_after_a_reboot(meter: Meter, gateway: Gateway) -> None:
     entry = gateway.put("model", 7, SEVEN)
-    gateway.only = 5
+    gateway.only = 10
     await meter.desire(entry)
     gateway.only = 1 << 30
     gateway.asked.clear()

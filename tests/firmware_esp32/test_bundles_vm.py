@@ -89,7 +89,7 @@ def test_bytecode_for_another_chip_is_refused_in_the_vm(
 ) -> None:
     (tmp_path / "sources").mkdir()
     (tmp_path / "sources" / "app.py").write_text(
-        "import micropython\n@micropython.viper\ndef one() -> int:\n    return 1\n"
+        "import micropython\n@micropython.viper\ndef main() -> int:\n    return 1\n"
     )
     (tmp_path / "bundle").write_bytes(firmware(tmp_path / "sources", 3, architecture))
     script = """
@@ -105,7 +105,7 @@ async def main(source, folder):
         return False
     sys.path.insert(0, folder)
     import app
-    return app.one() == 1
+    return app.main() == 1
 print(asyncio.run(main(*sys.argv[1:])))
 """
     assert vm(script, str(tmp_path / "bundle"), str(tmp_path / "app_a")).strip() == fits

@@ -31,14 +31,14 @@ class Rig:
         self.events: list[dict[str, Any]] = []
         self.running: bytes | None = None
         self.fails = 0  # loads that find no room
-        self.depot = Depot(self._make)
+        self.depot = Depot(self._make, lambda: True)
         self.depot.boot(self._apply())
 
-    def _apply(self) -> dict[str, Callable[[bytes | None], None]]:
+    def _apply(self) -> dict[str, Callable[[bytes | memoryview | None], None]]:
         return {"calibration": lambda _: None, "model": self._use}
 
-    def _use(self, content: bytes | None) -> None:
-        self.running = content
+    def _use(self, content: bytes | memoryview | None) -> None:
+        self.running = None if content is None else bytes(content)
 
     def _make(self) -> Any:  # noqa: ANN401 - the class is of a module loaded here
         from bundles import Bundles  # noqa: PLC0415 - as the app does it
@@ -49,8 +49,8 @@ class Rig:
         self.made += 1
         return Bundles(
             str(self.root), METER, KEYS, request_chunk=self._request,
-            send_event=self.events.append, apply=self._apply(), restart=self._restart,
-            sleep=self._sleep,
+            send_event=self.events.append, apply=self._apply(), lend=lambda _: None,
+            restart=self._restart, sleep=self._sleep,
         )  # fmt: skip
 
     async def _request(self, kind: str, version: int, offset: int, length: int) -> None:
@@ -133,6 +133,24 @@ async def test_without_room_it_is_tried_again(
         assert rig.fails == 0
 
 
+async def test_a_heap_that_never_has_room_is_for_a_restart_to_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("depot.RETRY_S", 0.001)
+    gateway = Gateway()
+    entry = gateway.put("model", 7, SEVEN)
+    async with running(tmp_path, gateway) as rig:
+        rig.fails = 1000
+        await rig.depot.desired({"bundles": [entry]})
+        await until(lambda: rig.fails <= 1000 - 9)
+        assert rig.fails > 0
+        await until(rig.depot.wants_reboot)
+        assert rig.fails <= 1000 - 10
+        rig.fails = 0  # as after a restart
+        await until(lambda: rig.running == SEVEN)
+        assert not rig.depot.wants_reboot()
+
+
 async def test_while_the_gateway_is_away_the_code_is_let_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,4 +163,4 @@ async def test_while_the_gateway_is_away_the_code_is_let_go(
         assert rig.running is None
         gateway.only = 100
         await until(lambda: rig.running == SEVEN)
-        assert [offset for _, _, offset, _ in gateway.asked] == [*range(0, 5500, 1024)]
+        assert [offset for _, _, offset, _ in gateway.asked] == [*range(0, 5500, 512)]

@@ -21,7 +21,7 @@ def home(tmp_path: Path) -> Home:
 
 def taken(home: Home, now_ms: int | None = None) -> tuple[str, list[dict[str, Any]]] | None:
     found = home.keeper.take(home.up_ms if now_ms is None else now_ms, OFFSET_MS)
-    return None if found is None else (found[1], json.loads(found[0]))
+    return None if found is None else (found[1], json.loads(bytes(found[0])))
 
 
 def make(home: Home, count: int, *, minutes: bool = True) -> None:
@@ -70,7 +70,7 @@ def test_live_never_waits_behind_more_than_one_backlog_message(home: Home) -> No
         while (found := home.keeper.take(home.up_ms, OFFSET_MS)) is not None:
             kinds.add(found[1])
             waited = 0 if found[1] == "live" else waited + 1
-            last = gateway.readings(found[0])[-1][2]
+            last = gateway.readings(bytes(found[0]))[-1][2]
             if found[1] == "live":
                 assert last == home.keeper.seq
             home.keeper.covered(gateway.ack())
@@ -92,7 +92,7 @@ def test_backlog_comes_oldest_first_over_boots_and_ends(tmp_path: Path) -> None:
         found = home.keeper.take(home.up_ms, OFFSET_MS)
         if found is None:
             break
-        order += gateway.readings(found[0])
+        order += gateway.readings(bytes(found[0]))
         home.keeper.covered(gateway.ack())
     assert order == sorted(order)
     assert {boot for boot, _, _ in order} == {1001, 1002, 1003}
@@ -179,7 +179,7 @@ def test_earlier_boots_carry_the_clock_they_had(tmp_path: Path) -> None:
     home.keeper.connected()
     found = home.keeper.take(0, 99)
     assert found is not None
-    for reading in json.loads(found[0]):
+    for reading in json.loads(bytes(found[0])):
         assert reading["t"] == reading["up"] + OFFSET_MS + 5
 
 
@@ -243,7 +243,7 @@ def test_a_damaged_segment_is_told_as_dropped_and_the_rest_sent(tmp_path: Path) 
     while home.keeper.backlog():
         found = home.keeper.take(home.up_ms, OFFSET_MS)
         if found is not None:
-            gateway.readings(found[0])
+            gateway.readings(bytes(found[0]))
         for drop in home.keeper.dropped():
             gateway.dropped(*drop)
         home.keeper.reported(ok=True)
@@ -263,6 +263,26 @@ def test_sixty_four_boots_at_most(tmp_path: Path) -> None:
     assert [entry["bootn"] for entry in have] == list(range(17, 81))
 
 
+def test_memory_lent_of_the_ring_costs_no_window(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:  # a heap with little to spare
+        patch.setattr("pages.gc.mem_free", lambda: 50_000, raising=False)
+        home = Home(tmp_path)
+        home.boot()
+    make(home, 100)
+    before = home.keeper.shelved
+    lent = home.keeper.lend(8192)
+    assert lent is not None
+    lent[:] = bytes(8192)
+    assert (before, home.keeper.shelved) == (False, True), "minutes go to the flash for it"
+    make(home, 50)
+    home.keeper.connected()
+    gateway = Gateway()
+    while (found := home.keeper.take(home.up_ms, OFFSET_MS)) is not None:
+        gateway.readings(bytes(found[0]))
+        home.keeper.covered(gateway.ack())
+    assert gateway.upto(home.keeper.boot) == home.keeper.seq == 149
+
+
 def test_a_boot_far_behind_asks_for_another(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     make(home, 10)
     assert not home.keeper.wants_reboot()
@@ -272,24 +292,18 @@ def test_a_boot_far_behind_asks_for_another(home: Home, monkeypatch: pytest.Monk
     assert not home.keeper.wants_reboot()
 
 
-def test_a_heap_without_room_makes_messages_smaller(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_messages_are_made_in_the_same_memory(home: Home) -> None:
     make(home, 200)
     home.keeper.connected()
-    import sender  # noqa: PLC0415 - the module under test is patched
-
-    monkeypatch.setattr(sender, "window_text", _no_memory)
-    assert home.keeper.take(0, None) is None
-    monkeypatch.undo()
-    found = home.keeper.take(0, None)
-    assert found is not None
-    assert len(found[0]) <= 1500
-    assert json.loads(found[0])[0]["seq"] == 0
-
-
-def _no_memory(*_arguments: object) -> str:
-    raise MemoryError
+    first = home.keeper.take(0, None)
+    assert first is not None
+    memory, sent = first[0].obj, json.loads(bytes(first[0]))
+    assert 1500 < len(first[0]) <= 2000
+    home.keeper.covered({"boot": 1001, "upto": sent[-1]["seq"]})
+    second = home.keeper.take(0, None)
+    assert second is not None
+    assert second[0].obj is memory
+    assert json.loads(bytes(second[0]))[0]["seq"] == sent[-1]["seq"] + 1
 
 
 def test_power_cuts_at_every_single_step(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ class Street:
     def pump(self) -> None:
         while (found := self.home.keeper.take(self.home.up_ms, self.boot_ms)) is not None:
             if self.random.random() >= self.loss:
-                self.told(self.site.send(found[0].encode()))
+                self.told(self.site.send(bytes(found[0])))
 
     def told(self, ack: Ack | None) -> None:
         if ack is None or self.random.random() < self.loss:

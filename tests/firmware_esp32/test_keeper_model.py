@@ -63,7 +63,7 @@ class Meter(RuleBasedStateMachine):
         self.cut: dict[int, set[int]] = {}  # windows that went with a power cut
         self.reported: set[tuple[int, int]] = set()
         self.connected = False
-        self.on_the_way: list[str] = []
+        self.on_the_way: list[bytes] = []
 
     @initialize(quota=st.sampled_from([300, 500, 800, QUOTA]))
     def start(self, quota: int) -> None:
@@ -118,15 +118,15 @@ class Meter(RuleBasedStateMachine):
             elif fate == "late":
                 self.on_the_way.append(text)
 
-    def _take(self) -> str | None:
+    def _take(self) -> bytes | None:
         taken = self.home.keeper.take(self.home.up_ms, 1_700_000_000_000)
         if taken is None:
             return None
-        for reading in json.loads(taken[0]):
+        for reading in json.loads(bytes(taken[0])):
             if reading["boot"] == self.home.keeper.boot and "spool" in reading.get("flags", ()):
                 assert reading["seq"] < in_ram(self.home.keeper).start, "record and windows"
             assert reading["seq"] > self.known.get(reading["boot"], -1), "sent a covered one"
-        return taken[0]
+        return bytes(taken[0])
 
     @rule()
     def late_ones_arrive(self) -> None:

@@ -66,9 +66,9 @@ def lives(tmp_path: Path, count: int, rng: random.Random) -> None:
     cuts = 0
     for bootn in range(1, count + 1):
         log.write_text("")
-        command = vm_command(
-            PROGRAM, "life", f"{image}:{MIB}:{rng.randint(3, 120)}", str(bootn), "200", str(log)
-        )
+        flash = f"{image}:{MIB}:{rng.randint(3, 120)}"
+        # The spool's sources are compiled beside a ring that has its memory already.
+        command = vm_command(PROGRAM, "life", flash, str(bootn), "200", str(log), heap="192K")
         done = subprocess.run(
             command, env=vm_environment(), capture_output=True, text=True, timeout=60, check=False
         )

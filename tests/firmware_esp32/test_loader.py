@@ -7,14 +7,16 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import choice
 import main
 import pytest
 from bootslot import NONE, Record
+from choice import after_failure, choose
 from errors import FlashError
-from main import after_failure, choose
 
 from tests.support.firmware import FIRMWARE, needs_vm, vm_command, vm_environment
 from tinymodels.detect.bundle import pack_firmware
+from tools.link_firmware import LOADER
 
 APP = """
 from bootslot import Record
@@ -120,8 +122,8 @@ def test_a_board_without_memory_to_look_is_reset_all_the_same(
     def fail(_: str) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(main, "_prepare", lambda _: None)
-    monkeypatch.setattr(main, "after_failure", fail)
+    monkeypatch.setattr(main, "_prepare", lambda *_: None)
+    monkeypatch.setattr(choice, "after_failure", fail)
     monkeypatch.setitem(sys.modules, "app", SimpleNamespace(main=fail))
     with pytest.raises(SystemExit) as ended:
         main.start(str(tmp_path))
@@ -150,8 +152,8 @@ def test_a_lost_record_starts_what_is_whole(tmp_path: Path) -> None:
 
 def boot(root: Path) -> str:
     """Run main.py as a board does: from the root, nothing else on the path."""
-    for name in ("main.py", "bootslot.py", "checked.py", "errors.py"):
-        shutil.copy(FIRMWARE / name, root / name)
+    for name in LOADER:
+        shutil.copy(FIRMWARE / f"{name}.py", root)
     script = f"import os; os.chdir({str(root)!r}); import main; main.start({str(root)!r})"
     done = subprocess.run(
         vm_command(script),

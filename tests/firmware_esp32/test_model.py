@@ -134,6 +134,21 @@ def test_no_number_makes_the_score_less_than_finite(v: float, i: float, p: float
     assert 0 <= d2 < 1e30
 
 
+def test_a_copy_judges_the_same() -> None:
+    first = model.load(memoryview(pack(7, {"grid": random_gaussian(4)}, hours=HOURS)))
+    again = first.copy()
+    x = [0.3 * k for k in range(len(NAMES))]
+    for group in range(len(first.channels["grid"].mean)):
+        judged = [one.channels["grid"].d2(x, group) for one in (first, again)]
+        assert judged[0] == judged[1]
+        limits = [one.channels["grid"].limit(group) for one in (first, again)]
+        assert limits[0] == limits[1]
+    assert again.version == first.version == 7
+    assert [again.group(h * 3_600_000) for h in range(24)] == [
+        first.group(h * 3_600_000) for h in range(24)
+    ]
+
+
 def test_hour_classes_are_those_of_the_fit() -> None:
     loaded = model.load(pack(1, {"grid": random_gaussian(4)}, hours=HOURS, utc_offset_min=-210))
     times = [SUNDAY_NOON_MS + k * 3_511_000 for k in range(500)]

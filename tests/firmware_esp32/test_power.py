@@ -13,6 +13,7 @@ from curves import Calibration, Channel
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from power import PowerMeter, Window
+from sampler import FRAMES, Sampler
 
 from calibration.sums import parse
 from tests.support import float32
@@ -133,6 +134,35 @@ async def test_raw_sums_are_free_of_the_time_between_reads_and_read_by_the_fit()
         assert channel.rms == pytest.approx(250.0, rel=1e-3)
         assert channel.mean == pytest.approx(2048.0, abs=1.0)
         assert math.atan2(channel.q, channel.p) == pytest.approx(0.0, abs=1e-3)
+
+
+async def test_bursts_are_folded_by_the_size_of_the_voltage() -> None:
+    board = FormulaBoard(Wave(MAINS), flow(5.0), flow(2.5, math.pi))
+    meter = PowerMeter(board, record(0.0, 0.0))
+    average = collector.Average(2)
+    meter.tap = average.tap
+    for _ in range(3):
+        average.add(await meter.window())
+    sums = parse(average.data(["grid", "solar"], 3))
+    assert len(sums.bend) == int(MAINS) // 256 + 1
+    count = sum(row.count for row in sums.bend)
+    assert count % FRAMES == 0
+    assert 2.5 * 8 * FRAMES <= count <= 3 * 8 * FRAMES
+    for n, row in enumerate(sums.bend):
+        assert 256 * n <= row.v < 256 * (n + 1)
+        assert row.i["grid"] == pytest.approx(row.v * 5.0 / A_GAIN / (230 / V_GAIN), abs=1.0)
+        assert row.i["solar"] == pytest.approx(-row.i["grid"] / 2, abs=1.0)
+
+
+def test_a_long_collection_keeps_its_sums_within_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    folded: list[int] = []
+    monkeypatch.setattr(collector, "fold", lambda *args: folded.append(args[2]))
+    sampler = Sampler(FormulaBoard(Wave(2040.0), flow(5.0)))
+    sampler.burst()
+    average = collector.Average(1)
+    for _ in range(2100):
+        average.tap(sampler)
+    assert 900_000 < sum(folded) < 2**31 / 2047
 
 
 async def test_windows_without_mains_are_not_collected() -> None:

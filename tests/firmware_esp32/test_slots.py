@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from bootslot import NONE, Record
 from checked import Checked
+from choice import choose
 from errors import FlashError
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from main import choose
 from slots import MOST_TRIES, Slots, mark
 
 

@@ -33,6 +33,15 @@ def test_a_record_is_read() -> None:
     assert (row.sign, row.noise, row.leak_p, row.leak_q) == (-1, 10.5, 0.001, -0.002)
 
 
+def test_a_copy_says_the_same() -> None:
+    first = tables.loads(memoryview(json.dumps(good()).encode()), NAMES)
+    again = first.copy()
+    assert (again.version, again.v_slope, again.v_at) == (4, first.v_slope, first.v_at)
+    assert again.volts_per_code(1100.0) == first.volts_per_code(1100.0)
+    for one, other in zip(first.channels, again.channels, strict=True):
+        assert vars(one) == vars(other)
+
+
 def test_the_voltage_gain_follows_the_level_for_a_quarter_of_it() -> None:
     calibration = tables.parse(good(), NAMES)
     assert calibration.volts_per_code(1000.0) == pytest.approx(0.232)
@@ -49,8 +58,8 @@ def test_between_points_the_logarithm_of_the_current_decides() -> None:
     gain, phase = row.at((low * high) ** 0.5)
     assert gain == pytest.approx(0.02295)
     assert phase == pytest.approx(0.011)
-    assert row.at(1e-9) == row.at(0.0) == (0.0230, 0.018)
-    assert row.at(1e6) == (0.0227, -0.010)
+    assert row.at(1e-9) == row.at(0.0) == pytest.approx((0.0230, 0.018))
+    assert row.at(1e6) == pytest.approx((0.0227, -0.010))
     assert row.at(1.0 / 0.0229)[0] == pytest.approx(0.0229)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bundles import Bundles
+from choice import choose
 from errors import BadBundleError, LinkError
-from main import choose
 
 from tests.support.signing import Signer
 from tinymodels.detect.bundle import pack_firmware
@@ -89,6 +89,7 @@ class Meter:
         self.restarts = 0
         self.on_sleep: Callable[[], Awaitable[None]] | None = None
         self.on_request: Callable[[], Awaitable[None]] | None = None
+        self.lent = memoryview(bytearray(8192))  # as the ring lends it
         self.boot()
 
     def boot(self) -> None:
@@ -101,13 +102,17 @@ class Meter:
             request_chunk=self._request,
             send_event=self.events.append,
             apply={kind: self._taker(kind) for kind in ("model", "calibration")},
+            lend=lambda size: self.lent[:size],
             restart=self._restart,
             sleep=self._sleep,
         )
-        self.running = {kind: self.bundles.active(kind) for kind in ("model", "calibration")}
+        for kind in ("model", "calibration"):
+            content = self.bundles.active(kind)
+            self.running[kind] = None if content is None else bytes(content)
 
-    def _taker(self, kind: str) -> Callable[[bytes | None], None]:
-        def take(content: bytes | None) -> None:
+    def _taker(self, kind: str) -> Callable[[bytes | memoryview | None], None]:
+        def take(lent: bytes | memoryview | None) -> None:
+            content = None if lent is None else bytes(lent)
             if content and b"bad" in content:
                 msg = "vector 0: 1.0 is not 2.0"
                 raise BadBundleError(msg)

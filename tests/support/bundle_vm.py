@@ -21,7 +21,7 @@ import simflash
 with open(sys.argv[1]) as file:
     job = json.load(file)
 flash = simflash.mount(job["image"], job["size"], job["cut_after"], "/flash")
-from main import choose
+from choice import choose
 from bundles import Bundles
 from errors import BadBundleError
 keys = {name: [a2b_base64(key) for key in some] for name, some in job["keys"].items()}
@@ -34,7 +34,8 @@ def start():
     slot = choose("/flash")
     running = {}
     def taker(kind):
-        def take(content):
+        def take(lent):
+            content = None if lent is None else bytes(lent)
             if content and b"bad" in content:
                 raise BadBundleError("vector 0")
             running[kind] = content
@@ -52,8 +53,9 @@ def start():
             raise Rest
         await asyncio.sleep(0)
     apply = {kind: taker(kind) for kind in ("model", "calibration")}
+    ring = memoryview(bytearray(8192))
     bundles = Bundles("/flash", job["meter"], keys, request_chunk=request, apply=apply,
-        send_event=events.append, restart=restart, sleep=sleep)
+        lend=lambda size: ring[:size], send_event=events.append, restart=restart, sleep=sleep)
     for kind in ("model", "calibration"):
         running[kind] = bundles.active(kind)
     return bundles, running, slot
@@ -126,7 +128,7 @@ class VmMeter:
         }
         self._job.write_text(json.dumps(job))
         done = subprocess.run(
-            vm_command(self._program, str(self._job)),
+            vm_command(self._program, str(self._job), heap="256K"),  # the sources, not linked
             env=vm_environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -43,6 +43,16 @@ def home_a(shared: Path, place: Path, *, start: str, end: str) -> tuple[Source, 
     return Source("home-a", path, ("p=p_import_w-p_export_w",)), frame
 
 
+def as_published(shared: Path) -> bytes:
+    """Return the UCI household's month in the form in which UCI publishes it."""
+    lines = ["Date;Time;Global_active_power;Global_reactive_power;Voltage;Global_intensity"]
+    for row in pd.read_parquet(shared / UCI).itertuples():
+        values = [f"{x:.3f}" for x in (row.p_kw, row.q_kvar, row.v, row.i)]
+        told = ";".join(values).replace("nan", "?")
+        lines.append(f"{row.ts.day}/{row.ts.month}/{row.ts.year};{row.ts:%H:%M:%S};{told}")
+    return "\n".join(lines).encode()
+
+
 def unix_ms(times: Any) -> list[int]:  # noqa: ANN401 - a pandas series
     """Return naive times, taken as UTC, in Unix ms."""
     return [int(t) for t in times.astype("datetime64[ms]").astype("int64")]

@@ -193,7 +193,7 @@ class Gateway:
         self.done: dict[int, set[int]] = {}
         self.replaced = 0
 
-    def readings(self, text: str) -> list[tuple[int, int, int]]:
+    def readings(self, text: str | bytes) -> list[tuple[int, int, int]]:
         """Take a `readings` payload in; return (boot, first, last) of its readings."""
         assert len(text) <= 6000
         batch = json.loads(text)

@@ -1,7 +1,6 @@
 """A home as it is installed: the shipped broker with TLS, the daemon, ways that fail, meters."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from simulation.canned import CannedChain
+from simulation.chain import Chain
 from simulation.firmware_files import HEAP, Runner
 from simulation.fleet import NETWORKS, FlashImage, Fleet, Setup
 from simulation.sources import Load, SteadySource, Wire
@@ -29,6 +29,16 @@ NAMES: Final = ("grid", "load1", "load2", "load3", "load4", "load5")
 WATTS: Final = (1500.0, 700.0, 400.0, 300.0, 200.0, 100.0)
 
 
+# A gateway whose words about bundles the broker keeps to itself.
+SILENT: Final = "silent"
+SILENT_ACL: Final = f"""
+user {SILENT}
+topic readwrite ww/v1/#
+topic deny ww/v1/+/desired
+topic deny ww/v1/+/bundle/chunk
+"""
+
+
 def secret_of(user: str) -> str:
     """Return the password of a user of this broker."""
     return f"secret-of-{user}"
@@ -45,7 +55,8 @@ class ShippedBroker(Mosquitto):
         self.tls_port = free_port()
         self._authority = authority
         directory.mkdir(parents=True, exist_ok=True)
-        shutil.copy(SHIPPED / "acl", directory / "wattwarden.acl")
+        acl = (SHIPPED / "acl").read_text(encoding="utf-8")
+        (directory / "wattwarden.acl").write_text(acl + SILENT_ACL, encoding="utf-8")
         passwords = directory / "wattwarden.passwd"
         passwords.write_text("".join(f"{user}:{secret_of(user)}\n" for user in users))
         subprocess.run(["mosquitto_passwd", "-U", str(passwords)], check=True, timeout=30)
@@ -81,7 +92,8 @@ class MeterSite:
     """Broker, daemon, a proxy per way, a watcher and a fleet of meters; a context manager.
 
     `ways` are names of proxies between meters and broker: each can be cut by itself. Keep
-    `directory` short (see Daemon). `meters` are the ids that may log in.
+    `directory` short (see Daemon). `meters` are the ids that may log in. Where the daemon does not
+    hand out bundles, a test has that part to itself.
     """
 
     def __init__(
@@ -93,14 +105,16 @@ class MeterSite:
         runner: Runner = Runner.VM,
         heap: str = HEAP,
         settings: Mapping[str, Mapping[str, Any]] | None = None,
+        hands_out_bundles: bool = True,
     ) -> None:
         self.directory = directory
         self.meters = list(meters)
         self.authority = Authority(directory / "ca")
-        users = [GATEWAY, *meters]
+        daemon = GATEWAY if hands_out_bundles else SILENT
+        users = [GATEWAY, SILENT, *meters]
         self.broker = ShippedBroker(directory / "mosquitto", self.authority, users)
-        password = write_secret(directory / "gateway.password", secret_of(GATEWAY))
-        login = {"username": GATEWAY, "password_file": str(password)}
+        password = write_secret(directory / "gateway.password", secret_of(daemon))
+        login = {"username": daemon, "password_file": str(password)}
         self.daemon = Daemon(
             directory / "d",
             mqtt_port=self.broker.port,
@@ -130,7 +144,7 @@ class MeterSite:
         name: str,
         *,
         way: str = "lan",
-        chain: CannedChain | None = None,
+        chain: Chain | None = None,
         setup: Setup | None = None,
         watts: Sequence[float] = WATTS,
     ) -> VirtualMeter:

@@ -19,10 +19,13 @@ Span = tuple[int, int, int]  # boot, first window, last window
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """One reading on the wire; per channel the register of energy in, Wh, and the score."""
+    """One reading on the wire; per channel W, A, the register of energy in, Wh, and the score."""
 
     span: Span
+    up: int
     v: float
+    p: Mapping[str, float]
+    i: Mapping[str, float]
     wh_in: Mapping[str, float]
     z: Mapping[str, float]
 
@@ -129,7 +132,8 @@ def _heard(reading: dict[str, Any]) -> Heard:
     channels = reading["ch"].items()
     wh_in = {name: channel["wh_in"] for name, channel in channels}
     z = {name: channel["z"] for name, channel in channels if "z" in channel}
-    return Heard(span, reading["v"], wh_in, z)
+    p, i = ({name: channel[what] for name, channel in channels} for what in ("p", "i"))
+    return Heard(span, reading["up"], reading["v"], p, i, wh_in, z)
 
 
 def spans_of(rows: Iterable[Row]) -> list[Span]:

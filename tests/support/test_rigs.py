@@ -11,6 +11,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.support.csv_files import MINUTE_MS, write_recording
 from tests.support.daemon import to_toml
+from tests.support.gateway_stub import until
 from tests.support.meter_client import MeterClient
 from tests.support.mosquitto import Mosquitto
 from tests.support.readings import House, recent_house
@@ -100,3 +101,12 @@ def test_a_recording_has_the_holes_it_says(tmp_path: Path) -> None:
 def test_settings_become_toml() -> None:
     sections: dict[str, dict[str, object]] = {"a": {"b": True, "c": 'x"y'}, "d": {"e": 1.5}}
     assert to_toml(sections) == '[a]\nb = true\nc = "x\\"y"\n[d]\ne = 1.5\n'
+
+
+def test_what_is_not_there_yet_is_waited_for() -> None:
+    heard: list[list[int]] = [[], [], [0], [1]]
+    until(lambda: heard.pop(0)[-1])
+    assert not heard
+    with pytest.raises(TimeoutError) as error:
+        until(lambda: heard[0], within_s=0.01)
+    assert isinstance(error.value.__cause__, IndexError)

@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.domain.errors import BadInputError
-from tinymodels.detect.device_features import NAMES, Floats, Row, featurise
+from tinymodels.detect.contract import FitRefusedError
+from tinymodels.detect.device_features import (
+    NAMES,
+    Averages,
+    Floats,
+    Row,
+    featurise,
+    featurise_table,
+)
 from tinymodels.detect.device_file import MOST_BYTES, pack
 from tinymodels.detect.device_model import (
     LEAST_LIMIT,
@@ -20,8 +28,7 @@ from tinymodels.detect.device_model import (
     fit,
     hour_classes,
 )
-from tinymodels.detect.features import DAY_MS
-from tinymodels.detect.gaussian import FitRefusedError
+from tinymodels.detect.minutes import DAY_MS
 
 MONDAY_MS = 1_748_822_400_000  # 2025-06-02 00:00 UTC
 STEP_MS = 300_000
@@ -42,6 +49,31 @@ def home(days: float, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
     x[:, 5] = 1.2 + 0.1 * wild.standard_normal(len(at_ms))
     x[:, 6] = 0.5 * wild.standard_normal(len(at_ms))
     return at_ms, x
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Floats:
+    """Return windows of any length, some dark, unknown, or beyond belief."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**31)))
+    count = draw(st.integers(0, 300))
+    dt_ms = rng.choice(
+        [999, 1000, 60_000, 900_000, 0, -5], count, p=[0.2, 0.3, 0.3, 0.1, 0.05, 0.05]
+    )
+    values = rng.normal(0, 1, (count, 5)) * [3, 0.05, 3, 900, 100] + [231, 50, 4, 500, 40]
+    wild = rng.random(values.shape) < draw(st.sampled_from([0.0, 0.05, 0.5]))
+    values[wild] = rng.choice([math.nan, 0.0, 2e6, -2e6], int(wild.sum()))
+    return np.column_stack((dt_ms, values))
+
+
+@settings(max_examples=80, deadline=None)
+@given(tables())
+def test_features_of_many_windows_are_those_of_one_after_the_other(table: Floats) -> None:
+    averages, unknown = Averages(), [math.nan] * len(NAMES)
+    rows = [Row(int(one[0]), *one[1:]) for one in table.tolist()]
+    live = [averages.add(row) or unknown for row in rows]
+    expected = np.array(live).reshape(len(live), len(NAMES))
+    np.testing.assert_array_equal(featurise_table(table), expected)
+    np.testing.assert_array_equal(featurise(rows), expected)
 
 
 def test_fit_knows_the_hour_and_keeps_its_budget() -> None:

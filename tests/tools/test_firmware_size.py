@@ -9,6 +9,7 @@ from tools import firmware_size
 from tools.compile_firmware import FIRMWARE
 from tools.firmware_linker.source import LinkError
 from tools.firmware_size import Part, Ram, Sizes
+from tools.link_firmware import LOADER
 
 HELD = "HELD = bytearray({})\ndef give():\n    return HELD\n"
 
@@ -22,7 +23,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: Path) -> tuple[int, str]
 def small(tmp_path: Path) -> Path:
     """Give a firmware that holds 20 kB at once, and 30 kB while it does something rare."""
     (tmp_path / "host").mkdir()
-    for name in ("main", "bootslot", "checked", "errors", "ticks"):
+    for name in (*LOADER, "ticks"):
         (tmp_path / f"{name}.py").write_text(f"def {name}():\n    pass\n")
     (tmp_path / "used.py").write_text(HELD.format(20_000))
     (tmp_path / "rare.py").write_text("import used\n" + HELD.format(30_000))

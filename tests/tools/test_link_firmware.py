@@ -6,7 +6,8 @@ import re
 import subprocess
 import sys
 from base64 import b64encode
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,9 +25,10 @@ from tests.support.gateway_stub import GatewayStub, until
 from tests.support.mosquitto import Mosquitto
 from tinymodels.detect.device_file import pack
 from tools.firmware_linker import interpreter
-from tools.link_firmware import build
+from tools.link_firmware import LOADER, build
 
 CHANNELS = ("grid", "load1")
+TRIES = 5
 AGAIN = """
 import pathlib, sys
 from tools.link_firmware import FIRMWARE, build
@@ -56,7 +58,7 @@ def test_the_slot_holds_the_linked_files_and_the_root_the_loader_as_it_is(built:
     names = {path.stem for path in (built / "esp32").glob("*.mpy")}
     assert {"app", "board"} <= names
     assert names.isdisjoint({"main", "link", "mqtt", "ring"})
-    for name in ("main", "bootslot", "checked", "errors"):
+    for name in LOADER:
         source = (FIRMWARE / f"{name}.py").read_bytes()
         assert (built / "esp32" / "root" / f"{name}.py").read_bytes() == source
 
@@ -171,15 +173,28 @@ class Home:
         return [{k: v for k, v in rows[seq].items() if k != "boot"} for seq in range(count)]
 
 
+@contextmanager
+def home_from_the_first_second(
+    directory: Path, how: Launch
+) -> Iterator[tuple["Home", list[dict[str, Any]]]]:
+    """Give a home and its first 20 windows; one that a busy machine began late is left."""
+    for attempt in range(TRIES):
+        with Home(directory / str(attempt), how) as home:
+            rows = home.readings(20)
+            if rows[0]["up"] == 1000:
+                yield home, rows
+                return
+    pytest.fail(f"{TRIES} times the first window came late")
+
+
 @needs_vm
 def test_a_linked_meter_does_what_an_unlinked_one_does(built: Path, tmp_path: Path) -> None:
     plain = launch(Runner.VM, heap="1M")
-    with Home(tmp_path / "plain", plain) as home:
-        expected = home.readings(20)
-    assert [row["seq"] for row in expected] == list(range(20))
+    with home_from_the_first_second(tmp_path / "plain", plain) as (_, expected):
+        assert [row["seq"] for row in expected] == list(range(20))
     linked = launch(Runner.VM, heap="1M", firmware=built / "vm")
-    with Home(tmp_path / "linked", linked) as home:
-        assert home.readings(20) == expected
+    with home_from_the_first_second(tmp_path / "linked", linked) as (home, rows):
+        assert rows == expected
         gateway = home.gateway
         relay = {"id": "r1", "kind": "relay", "args": {"on": True}, "ttl": 60_000}
         gateway.publish("cmd", relay)

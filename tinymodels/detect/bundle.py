@@ -85,11 +85,11 @@ def announce(kind: Kind, version: int, content: bytes, *, meter: str = ANY_METER
     return Announcement(kind, meter, version, len(content), hashlib.sha256(content).hexdigest())
 
 
-def pack_firmware(files: Mapping[str, bytes], version: int) -> bytes:
-    """Return the container of one firmware version; the same input gives the same bytes.
+def firmware_manifest(files: Mapping[str, bytes], version: int) -> bytes:
+    """Return the manifest.json of one firmware version's slot, files sorted by their names.
 
     `files` maps module names ("app.py", "sampler.mpy") to contents. BundleError for names a
-    meter refuses, without an app, and over the size limit.
+    meter refuses, without an app, and for too many.
     """
     names = sorted(files)
     for name in names:
@@ -105,8 +105,17 @@ def pack_firmware(files: Mapping[str, bytes], version: int) -> bytes:
     if len(names) > MOST_FILES or len(manifest) > MOST_MANIFEST_BYTES:
         msg = f"{len(names)} files are more than a meter's manifest holds"
         raise BundleError(msg)
+    return manifest
+
+
+def pack_firmware(files: Mapping[str, bytes], version: int) -> bytes:
+    """Return the container of one firmware version; the same input gives the same bytes.
+
+    `files` as for `firmware_manifest`, and its BundleErrors; one more over the size limit.
+    """
+    manifest = firmware_manifest(files, version)
     head = struct.pack("<4sBI", CONTAINER_MAGIC, CONTAINER_FORMAT, len(manifest))
-    packed = head + manifest + b"".join(files[name] for name in names)
+    packed = head + manifest + b"".join(files[name] for name in sorted(files))
     if len(packed) > MOST_BYTES["firmware"]:
         msg = f"{len(packed)} bytes of firmware: a meter takes {MOST_BYTES['firmware']}"
         raise BundleError(msg)

@@ -7,13 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tinymodels.detect.contract import MERGE_MS, FitRefusedError
 from tinymodels.detect.device_features import NAMES, Floats
-from tinymodels.detect.features import DAY_MS, QUARTER_MS
-from tinymodels.detect.gaussian import FitRefusedError
-from tinymodels.detect.limit import DAYS_PER_MONTH, MERGE_MS, ONE_EVENT_MARGIN, SPEND
+from tinymodels.detect.limits import DAYS_PER_MONTH, ONE_EVENT_MARGIN, SPEND
+from tinymodels.detect.minutes import DAY_MS
 
 Ints = NDArray[np.int64]
 
+QUARTER_MS = 900_000
 FORMAT = 1
 MOST_FEATURES = 6
 MOST_CLASSES = 8

@@ -83,6 +83,7 @@ def _is_fixed(program: Program, file: str, name: str) -> bool:
     """Tell whether a name is known beyond the linked program, or stands in logs."""
     own = name.rpartition(SEP)[2]
     by_name = name.startswith(file + SEP) and file != program.plan.entry and own[0] != "_"
+    by_name = by_name and not own.isupper()
     return is_external(name) or by_name or name in program.wanted or name.endswith(LOGGED)
 
 

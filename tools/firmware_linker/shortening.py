@@ -2,7 +2,7 @@
 
 import ast
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -63,6 +63,40 @@ class _Parameters(Scoped[str]):
 def _inner_functions(node: Function | ast.Lambda) -> Iterator[Function]:
     body = [] if isinstance(node, ast.Lambda) else node.body
     return (one for one in body if isinstance(one, FUNCTIONS))
+
+
+def shorten_privates(module: ast.Module) -> None:
+    """Rename what begins with an underscore in a module that is not linked.
+
+    All such modules share few names: each has its own, and nobody else's are used in it. A
+    name stays that a string spells, and one that an interpreter's module has.
+    """
+    nodes = list(ast.walk(module))
+    spelt = {one.value for one in nodes if isinstance(one, ast.Constant)}
+    new = {
+        name: f"_{short}"
+        for name, short in zip(_privates(nodes, spelt), short_names(), strict=False)
+    }
+    for one in nodes:
+        if isinstance(one, ast.Attribute):
+            one.attr = new.get(one.attr, one.attr)
+        elif isinstance(one, ast.Name):
+            one.id = new.get(one.id, one.id)
+        elif isinstance(one, _DEFINITIONS):
+            one.name = new.get(one.name, one.name)
+
+
+def _privates(nodes: Iterable[ast.AST], spelt: Container[object]) -> list[str]:
+    names = []
+    for one in nodes:
+        if isinstance(one, ast.Attribute):
+            names.append(one.attr)
+        elif isinstance(one, _DEFINITIONS):
+            names.append(one.name)
+        elif isinstance(one, ast.Name):
+            names.append(one.id)
+    private = [n for n in names if n.startswith("_") and not n.endswith("__") and n not in spelt]
+    return list(dict.fromkeys(private))
 
 
 def shorten_attributes(program: Program, described: Iterable[Path]) -> None:

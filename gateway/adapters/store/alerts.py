@@ -10,14 +10,15 @@ from gateway.pipeline.alert_book import Change
 
 COLUMNS = (
     "id, meter, channel, kind, severity, state, opened_ms, updated_ms, resolved_ms, count,"
-    " title, detail, evidence, snoozed_until_ms, historic"
+    " title, detail, evidence, snoozed_until_ms, historic, muted"
 )
 UPSERT = (
-    f"INSERT INTO alerts ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608 - names of ours
+    f"INSERT INTO alerts ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608 - names of ours
     " ON CONFLICT (id) DO UPDATE SET severity = excluded.severity, state = excluded.state,"
     " updated_ms = excluded.updated_ms, resolved_ms = excluded.resolved_ms,"
     " count = excluded.count, title = excluded.title, detail = excluded.detail,"
-    " evidence = excluded.evidence, snoozed_until_ms = excluded.snoozed_until_ms"
+    " evidence = excluded.evidence, snoozed_until_ms = excluded.snoozed_until_ms,"
+    " muted = excluded.muted"
 )
 
 
@@ -43,6 +44,7 @@ def _row(alert: Alert) -> tuple[Any, ...]:
         alert.id, meter, channel, kind.value, alert.severity.value, alert.state.value,
         alert.opened_ms, alert.updated_ms, alert.resolved_ms, alert.count, alert.title,
         alert.detail, json.dumps(alert.evidence), alert.snoozed_until_ms, int(alert.historic),
+        int(alert.muted),
     )  # fmt: skip
 
 
@@ -56,6 +58,7 @@ def outbox_body(alert: Alert) -> str:
             "opened": alert.opened_ms, "updated": alert.updated_ms,
             "resolved": alert.resolved_ms, "count": alert.count, "title": alert.title,
             "detail": alert.detail, "evidence": alert.evidence, "historic": alert.historic,
+            "muted": alert.muted,
         },
         separators=(",", ":"),
     )  # fmt: skip
@@ -85,4 +88,5 @@ def read_alert(row: tuple[Any, ...]) -> Alert:
         evidence=json.loads(row[12]),
         snoozed_until_ms=row[13],
         historic=bool(row[14]),
+        muted=bool(row[15]),
     )

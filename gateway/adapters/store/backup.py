@@ -114,6 +114,21 @@ def check(path: Path) -> str:
     return "" if found == "ok" else found.replace("\n", " ")[:200]
 
 
+def schema_of(path: Path) -> tuple[int, frozenset[str]]:
+    """Return the schema's number and the names of its migrations; StorageError if unreadable."""
+    try:
+        with contextlib.closing(connect(path, read_only=True)) as db:
+            version = int(db.execute("PRAGMA user_version").fetchone()[0])
+            table = "SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'"
+            if not db.execute(table).fetchone():
+                return version, frozenset()
+            rows = db.execute("SELECT name FROM _sqlite_migrations").fetchall()
+            return version, frozenset(str(row[0]) for row in rows)
+    except sqlite3.Error as error:
+        msg = f"{path} cannot be read: {error}"
+        raise StorageError(msg) from error
+
+
 def settle(part: Path, target: Path) -> None:
     """Give a finished file its name for good, even if the power goes now."""
     try:

@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeVar
 
 import structlog
 
+from gateway.adapters.store.log_space import give_log_space
 from gateway.adapters.store.schema import migrate
 from gateway.domain.errors import AlreadyRunningError, ConfigError, StorageError
 
@@ -72,8 +73,8 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
 class Database:
     """The only owner of the writing connection; safe to use from one event loop."""
 
-    def __init__(self, path: Path) -> None:
-        """Open and migrate the file.
+    def __init__(self, path: Path, *, lasting: bool = False) -> None:
+        """Open and migrate the file; `lasting`: for long, so that its log is worth the space.
 
         Raises AlreadyRunningError when another process writes it, SchemaTooNewError when a newer
         version wrote it, ConfigError when the folder cannot be used, StorageError otherwise.
@@ -85,6 +86,8 @@ class Database:
             try:
                 _translate(lambda: migrate(self._db, str(path)), path)
                 self.was_unclean = _translate(lambda: _note_open(self._db), path)
+                if lasting:
+                    give_log_space(path)
             except BaseException:
                 self._db.close()
                 raise

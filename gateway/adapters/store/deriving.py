@@ -7,13 +7,14 @@ from zoneinfo import ZoneInfo
 from gateway.adapters.store import rollups
 from gateway.adapters.store.alerts import load_alerts, write_changes
 from gateway.adapters.store.database import Database
+from gateway.adapters.store.positions import read_looked_at
 from gateway.adapters.store.rows import COLUMNS, stored
 from gateway.domain.alerts import Alert
 from gateway.domain.meters import ChannelInfo, MeterInfo, Role
 from gateway.pipeline.rollups import Calendar
-from gateway.services.deriving import GAUSSIAN, MeterRecord, Next
+from gateway.services.deriving_ports import OWN, MeterRecord, Next
 from gateway.services.effects import Effects
-from gateway.services.fitting import FOREVER_MS, WEEKS_8_MS, History
+from gateway.services.fitting import FOREVER_MS, RESOLUTION, History
 
 REOPEN_MS = 86_400_000  # an alert resolved by hand may open again within the hour
 
@@ -76,12 +77,13 @@ class SqlDeriveStore:
         query = "SELECT no, meter_no, from_ms, to_ms FROM dirty ORDER BY no LIMIT 50"
         return await self._database.read(lambda db: db.execute(query).fetchall())
 
-    async def history(self, channel_no: int, meter: str, channel: str, until_ms: int) -> History:
-        """Read a channel's trailing eight weeks, and its alerts."""
+    async def history(
+        self, channel_no: int, meter: str, channel: str, from_ms: int, until_ms: int
+    ) -> History:
+        """Read a channel's minutes in a span, and its alerts."""
 
         def work(db: sqlite3.Connection) -> History:
-            from_ms = until_ms - WEEKS_8_MS
-            buckets = list(rollups.read(db, channel_no, "15m", from_ms, until_ms))
+            buckets = rollups.read(db, channel_no, RESOLUTION, from_ms, until_ms)
             where = (
                 "WHERE meter = ? AND channel IN (?, '') AND opened_ms < ?"
                 " AND ifnull(resolved_ms, ?) >= ?"
@@ -106,16 +108,13 @@ class SqlDeriveStore:
             "INSERT INTO verdicts (alert_id, at_ms, who, right, note) VALUES (?,?,?,?,?)",
             effects.verdicts,
         )
+        for model in effects.models:  # one a channel; earlier versions fitted other kinds
+            of_channel = "DELETE FROM models WHERE meter_no = ? AND channel = ?"
+            db.execute(of_channel, (model.meter_no, model.channel))
         db.executemany("INSERT OR REPLACE INTO models VALUES (?,?,?,?,?)", effects.models)
         db.executemany("INSERT OR REPLACE INTO judged VALUES (?,?,?,?)", effects.positions)
         query = "INSERT OR REPLACE INTO meta VALUES ('looked_at', ?)"
         db.execute(query, (str(effects.looked_at),))
-
-
-def read_looked_at(db: sqlite3.Connection) -> int:
-    """Return the row up to which every reading has been judged and rolled up."""
-    row = db.execute("SELECT value FROM meta WHERE key = 'looked_at'").fetchone()
-    return 0 if row is None else int(row[0])
 
 
 def load_meters(db: sqlite3.Connection) -> list[MeterRecord]:
@@ -126,7 +125,7 @@ def load_meters(db: sqlite3.Connection) -> list[MeterRecord]:
         channels.setdefault(meter_no, {})[name] = (no, info)
     models: dict[int, dict[str, bytes]] = {}
     for meter_no, channel, body in db.execute(
-        "SELECT meter_no, channel, body FROM models WHERE kind = ?", (GAUSSIAN,)
+        "SELECT meter_no, channel, body FROM models WHERE kind = ?", (OWN,)
     ):
         models.setdefault(meter_no, {})[channel] = body
     judged = {

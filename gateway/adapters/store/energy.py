@@ -2,14 +2,18 @@
 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from gateway.adapters.store.export import ChannelReader, Unwritten
+from gateway.adapters.store.home import select_plans
 from gateway.adapters.store.series import find_meter
 from gateway.domain.meters import Role
 from gateway.pipeline.rollups import FIXED_MS, Bucket
+from gateway.pipeline.tariffs import Prices
+from gateway.services.costing import costs
 from gateway.services.energy import (
     MS_PER_HOUR,
     SHORTEST_HOLE_MS,
@@ -114,9 +118,13 @@ class SqlTrail:
 
     def _before(self, minute: Row) -> Count:
         """Return the counts at a minute's begin by its mean power; the readings are retired."""
+        # The quarter's own where its minutes are retired too.
         row = self._db.execute(
-            "SELECT p_sum FROM rollup_1m WHERE start_ms = ? AND channel_no = ?",
-            (minute.start_ms, self._target.channel_no),
+            "SELECT p_sum FROM (SELECT p_sum, 1 AS place FROM rollup_1m"
+            " WHERE start_ms = :at AND channel_no = :channel"
+            " UNION ALL SELECT p_sum, 2 FROM rollup_15m"
+            " WHERE start_ms = :at AND channel_no = :channel) ORDER BY place LIMIT 1",
+            {"at": minute.start_ms, "channel": self._target.channel_no},
         ).fetchone()
         net_wh = 0.0 if row is None else row[0] / MS_PER_HOUR
         return Count(
@@ -142,8 +150,9 @@ def read_energy(db: sqlite3.Connection, zone: ZoneInfo, query: EnergyQuery) -> E
     points = {name: [point(trail, at_ms) for at_ms in edges] for name, trail in trails.items()}
     roles = {name: role for _, name, role in channels}
     step, suns = _suns(trails, roles, edges)
+    paid = costs(Prices(select_plans(db), zone), trails, roles, edges, zone)
     items = [
-        _interval(index, begin_ms, end_ms, points, suns[index])
+        replace(_interval(index, begin_ms, end_ms, points, suns[index]), cost=paid[index])
         for index, (begin_ms, end_ms) in enumerate(pairwise(edges))
     ]
     return Energy(items, step)

@@ -10,14 +10,14 @@ import msgspec
 
 from gateway.adapters.store import rollups, segments
 from gateway.adapters.store.database import connect
-from gateway.adapters.store.deriving import read_looked_at
+from gateway.adapters.store.positions import read_looked_at
 from gateway.adapters.store.rows import COLUMNS, stored
 from gateway.adapters.store.schema import refuse_newer
 from gateway.domain.errors import ConfigError, NotFoundError
 from gateway.domain.readings import Stored
 from gateway.pipeline.rollups import RESOLUTIONS, Bucket, Calendar, Contribution, MeterRoll
 from gateway.services.exporting import Target
-from gateway.services.tracks import LATE_MS, Snapshot
+from gateway.services.snapshots import LATE_MS, Snapshot
 
 CHUNK_MS = 86_400_000  # readings are sorted in memory a day at a time
 LONGEST_DT_MS = 86_400_000

@@ -3,7 +3,8 @@
 import sqlite3
 from typing import NamedTuple
 
-from gateway.services.series import MOST_GAPS, GapSpan
+from gateway.domain.readings import GapSpan
+from gateway.services.series import MOST_GAPS
 
 MOST_ROWS = 5000  # gaps looked at for one answer, the newest
 

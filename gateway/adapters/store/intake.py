@@ -5,7 +5,8 @@ import sqlite3
 import msgspec
 
 from gateway.adapters.store import segments
-from gateway.adapters.store.deriving import read_looked_at
+from gateway.adapters.store.many import insert_many
+from gateway.adapters.store.positions import read_looked_at
 from gateway.adapters.store.schema import SEGMENT_BITS
 from gateway.domain.meters import ChannelInfo, MeterInfo, Role
 from gateway.pipeline.placement import FUTURE_MS, BootClock
@@ -20,16 +21,23 @@ PLACE = f"min(? + up_ms, received_ms + {FUTURE_MS})"
 pack_registers = msgspec.msgpack.Encoder().encode
 _registers = msgspec.msgpack.Decoder(dict[str, tuple[Register | None, Register | None]])
 
-INSERT_READING = "INSERT INTO readings VALUES (?,?,?,?,?,?,?,?,?,?,?)"
-UPSERT_BOOT = (
-    "INSERT INTO boots VALUES (?,?,?,?,?,?,?,?) ON CONFLICT (no) DO UPDATE SET"
+READING_COLUMNS = 11
+BOOT_COLUMNS = 8
+ON_KNOWN_BOOT = (
+    "ON CONFLICT (no) DO UPDATE SET"
     " bootn = excluded.bootn, state_anchor_ms = excluded.state_anchor_ms,"
     " reading_anchor_ms = excluded.reading_anchor_ms, offset_ms = excluded.offset_ms"
 )
-UPSERT_RUN = (
-    "INSERT INTO runs VALUES (?,?,?,?,?,?,?) ON CONFLICT (boot_no, first) DO UPDATE SET"
+RUN_COLUMNS = 7
+ON_KNOWN_RUN = (
+    "ON CONFLICT (boot_no, first) DO UPDATE SET"
     " last = excluded.last, first_at_ms = excluded.first_at_ms,"
     " last_at_ms = excluded.last_at_ms, last_up_ms = excluded.last_up_ms, regs = excluded.regs"
+)
+# A last will says nothing but that the meter is gone: what it said before stays the last known.
+UPDATE_STATE = (
+    "UPDATE meters SET state = CASE WHEN json_valid(state) AND NOT ? THEN json_patch(state, ?)"
+    " ELSE ? END, state_ms = ?, online = ? WHERE no = ?"
 )
 
 
@@ -44,13 +52,14 @@ def write_batch(db: sqlite3.Connection, batch: Batch) -> None:
         "INSERT INTO channels VALUES (?,?,?,?,?)",
         [(no, meter, c.name, c.role.value, c.rating_a) for no, meter, c in batch.channels],
     )
-    db.executemany(UPSERT_BOOT, batch.boots.values())
-    db.executemany(INSERT_READING, batch.rows)
+    insert_many(db, "boots", BOOT_COLUMNS, batch.boots.values(), ON_KNOWN_BOOT)
+    insert_many(db, "readings", READING_COLUMNS, batch.rows)
     unplaced = {row[1]: row[0] for row in reversed(batch.rows) if row[6] is None}
     if unplaced:
         db.executemany("INSERT OR IGNORE INTO unplaced VALUES (?,?)", unplaced.items())
     db.executemany("DELETE FROM runs WHERE boot_no = ? AND first = ?", batch.deleted_runs)
-    db.executemany(UPSERT_RUN, [(*run[:6], pack_registers(run.regs)) for run in batch.runs])
+    runs = [(*run[:6], pack_registers(run.regs)) for run in batch.runs]
+    insert_many(db, "runs", RUN_COLUMNS, runs, ON_KNOWN_RUN)
     for change in batch.gaps:
         _change_gap(db, change)
     if batch.rows:
@@ -60,8 +69,11 @@ def write_batch(db: sqlite3.Connection, batch: Batch) -> None:
     for moved in batch.moved:
         _move(db, moved)
     db.executemany(
-        "UPDATE meters SET state = ?, state_ms = ?, online = ? WHERE no = ?",
-        [(s.payload, s.at_ms, int(s.online), s.meter_no) for s in batch.states.values()],
+        UPDATE_STATE,
+        [
+            (int(s.online), s.payload, s.payload, s.at_ms, int(s.online), s.meter_no)
+            for s in batch.states.values()
+        ],
     )
     if batch.dead:
         _bury(db, batch.dead)

@@ -14,7 +14,15 @@ from pathlib import Path
 
 import structlog
 
-from gateway.adapters.store import salvage, salvage_runs, segments
+from gateway.adapters.store import (
+    salvage,
+    salvage_runs,
+    schema_care,
+    schema_cloud,
+    schema_home,
+    schema_models,
+    segments,
+)
 from gateway.adapters.store.database import (
     CHECKED,
     Database,
@@ -31,17 +39,18 @@ log = structlog.get_logger()
 SALVAGED = (
     "users", "api_tokens", "meters", "channels", "boots", "runs", "gaps", "unplaced", "dirty",
     "judged", "models", "alerts", "alert_history", "verdicts", "outbox", "dead_letter_counts",
+    *schema_home.TABLES, *schema_care.TABLES, *schema_cloud.TABLES, *schema_models.TABLES,
 )  # fmt: skip
 TAIL_ROWS = 200_000  # at most so many readings are copied before the intake begins
 ASIDE = "set aside as "  # what the mark says while the taking over is not finished
 
 
-def open_or_replace(path: Path) -> tuple[Database, str]:
+def open_or_replace(path: Path, *, lasting: bool = False) -> tuple[Database, str]:
     """Open a database; a damaged file is moved away and a fresh one opened in its place.
 
-    A file marked as suspect is checked before it is opened. Return the database with a sentence
-    for people that says what happened, "" when nothing did. Raises as `Database` does for
-    everything else.
+    `lasting` as for `Database`. A file marked as suspect is checked before it is opened. Return the
+    database with a sentence for people that says what happened, "" when nothing did. Raises as
+    `Database` does for everything else.
     """
     mark = suspect_path(path)
     reason = _read_mark(mark)
@@ -51,7 +60,7 @@ def open_or_replace(path: Path) -> tuple[Database, str]:
     if not said:
         mark.unlink(missing_ok=True)
         try:
-            return Database(path), ""
+            return Database(path, lasting=lasting), ""
         except StorageError as error:
             if not is_damage(error.__cause__):
                 raise
@@ -142,6 +151,7 @@ def _salvage(db: sqlite3.Connection, aside: Path) -> int:
                 incomplete.append(table)
                 log.warning("table_damaged", table=table, rows=len(rows))
         count += _tail(db, old, plan)
+        plan.due_lost = not {"cloud_due", "cloud_days", "archived"}.isdisjoint(incomplete)
         if "runs" in incomplete:
             salvage_runs.rebuild(db, old)
         plan.guard_rollups(db, old)
@@ -157,10 +167,12 @@ def _table(old: sqlite3.Connection, table: str) -> tuple[list[salvage.Row], bool
 
 
 def _insert(db: sqlite3.Connection, table: str, row: salvage.Row) -> bool:
-    """Insert one row unless what it belongs to could not be read."""
+    """Insert one row unless what it belongs to could not be read; an older one may be shorter."""
     marks = ",".join("?" * len(row))
+    known = db.execute(f"PRAGMA table_info({table})").fetchall()
+    columns = ",".join(str(column[1]) for column in known[: len(row)])
     try:
-        db.execute(f"INSERT INTO {table} VALUES ({marks})", row)  # noqa: S608 - names of ours
+        db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", row)  # noqa: S608 - ours
     except sqlite3.DatabaseError as error:
         if is_damage(error) or isinstance(error, sqlite3.OperationalError):
             raise

@@ -5,12 +5,13 @@ import fcntl
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gateway.adapters.store import backup
+from gateway.adapters.store import backup, cloud_due
 from gateway.adapters.store.database import connect, lock_path
 from gateway.adapters.store.readonly import is_ours
 from gateway.adapters.store.schema import SCHEMA_VERSION, refuse_newer
@@ -44,7 +45,7 @@ def hold(database: Path) -> Iterator[None]:
         msg = f"storage.path: {database} cannot be used: {error.strerror}"
         raise ConfigError(msg) from error
     try:
-        _own_as(lock_path(database), database.parent)
+        own_as(lock_path(database), database.parent)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError as error:
@@ -114,11 +115,12 @@ def restore(file: Path, database: Path, progress: backup.Progress) -> Path | Non
         with contextlib.closing(connect(file, read_only=True)) as source:
             source.execute("BEGIN")
             backup.copy(source, part, progress)
+        _mark_doubtful(part)
         damage = backup.check(part)
         if damage:
             msg = f"{part}: the copy is damaged ({damage}); the disk may be failing"
             raise StorageError(msg)
-        _own_as(part, database if database.exists() else database.parent)
+        own_as(part, database if database.exists() else database.parent)
         aside = _set_aside(database)
         backup.settle(part, database)
     except OSError as error:
@@ -127,6 +129,18 @@ def restore(file: Path, database: Path, progress: backup.Progress) -> Path | Non
     finally:
         backup.remove_with_journals(part)
     return aside
+
+
+def _mark_doubtful(part: Path) -> None:
+    """Note in the copy that the cloud may hold more than it: what came after the backup."""
+    now_ms = time.time_ns() // 1_000_000
+    try:
+        with contextlib.closing(sqlite3.connect(part)) as db, db:
+            for (meter_no,) in db.execute("SELECT no FROM meters").fetchall():
+                cloud_due.mark_doubtful(db, meter_no, now_ms)
+    except sqlite3.Error as error:
+        msg = f"{part}: the copy failed: {error}"
+        raise StorageError(msg) from error
 
 
 def _set_aside(database: Path) -> Path | None:
@@ -178,7 +192,7 @@ def _checkpoint(database: Path) -> bool:
     return True
 
 
-def _own_as(path: Path, like: Path) -> None:
+def own_as(path: Path, like: Path) -> None:
     """Give a file made by root to the daemon's account."""
     if os.geteuid() == 0:
         owner = like.stat()

@@ -4,12 +4,15 @@ import sqlite3
 
 import msgspec
 
+from gateway.adapters.store.archive import hold_for_archive
 from gateway.adapters.store.database import Database
-from gateway.adapters.store.deriving import read_looked_at
-from gateway.adapters.store.schema import SEGMENT_BITS
+from gateway.adapters.store.positions import read_looked_at
+from gateway.adapters.store.schema import RESOLUTIONS_MS, SEGMENT_BITS
+from gateway.adapters.store.series import THINNED_UNTIL
 from gateway.services.retention import AgeMark
 
 MARKS = "retention_marks"  # key in meta
+DAY_MS = RESOLUTIONS_MS["1d"]
 
 
 class SqlRetentionStore:
@@ -51,6 +54,22 @@ class SqlRetentionStore:
         """Delete the oldest segments that are closed, judged, and end at or before a row."""
         return await self._database.write(lambda db: _retire(db, upto_row, most_segments))
 
+    async def thin(self) -> int:
+        """Delete the oldest day of 1-minute intervals, if it is over by two days."""
+        return await self._database.write(_thin)
+
+
+def _thin(db: sqlite3.Connection) -> int:
+    oldest, newest = db.execute("SELECT min(start_ms), max(start_ms) FROM rollup_1m").fetchone()
+    if oldest is None:
+        return 0
+    until_ms = (oldest // DAY_MS + 1) * DAY_MS
+    if newest < until_ms + 2 * DAY_MS:
+        return 0
+    # The finest that charts may choose for a span that begins earlier is the quarter hour.
+    db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (THINNED_UNTIL, str(until_ms)))
+    return db.execute("DELETE FROM rollup_1m WHERE start_ms < ?", (until_ms,)).rowcount
+
 
 def _retire(db: sqlite3.Connection, upto_row: int | None, most: int) -> int:
     limit = read_looked_at(db)
@@ -66,6 +85,9 @@ def _retire(db: sqlite3.Connection, upto_row: int | None, most: int) -> int:
             break
         first, after = oldest << SEGMENT_BITS, (oldest + 1) << SEGMENT_BITS
         if after - 1 > limit:
+            break
+        # Age alone retires nothing that the archive lacks; a full disk does.
+        if upto_row is not None and hold_for_archive(db, oldest):
             break
         _note_retired(db, first, after)
         db.execute("DELETE FROM readings WHERE row >= ? AND row < ?", (first, after))

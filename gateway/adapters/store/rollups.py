@@ -131,7 +131,7 @@ def _rebuild_day(
     channels = dict(db.execute("SELECT name, no FROM channels WHERE meter_no = ?", (meter_no,)))
     roll = MeterRoll(calendar)
     for name, no in channels.items():
-        before = _last_before(db, no, day[0])
+        before = last_before(db, no, day[0])
         if before is not None:
             roll.resume(name, before)
     parts: list[Contribution] = []
@@ -175,7 +175,7 @@ def _erase(
     )
 
 
-def _last_before(db: sqlite3.Connection, channel_no: int, start_ms: int) -> Bucket | None:
+def last_before(db: sqlite3.Connection, channel_no: int, start_ms: int) -> Bucket | None:
     """Return the last day before a time that has registers."""
     query = (
         f"SELECT {FIELDS} FROM rollup_1d WHERE channel_no = ? AND start_ms < ?"  # noqa: S608

@@ -3,22 +3,24 @@
 import asyncio
 import shutil
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import structlog
 
-from gateway.adapters.store import rollups, salvage, segments
+from gateway.adapters.store import cloud_due, rollups, salvage, segments
 from gateway.adapters.store.database import Database
 from gateway.adapters.store.salvage_plan import Plan
 from gateway.adapters.store.schema import RESOLUTIONS_MS, SEGMENT_BITS
 from gateway.domain.errors import StorageError, TransientError
 
 log = structlog.get_logger()
+T = TypeVar("T")
 PAUSE_S = 0.25  # between two commits: the intake has the disk most of the time
 CHUNK_ROWS = 512
 LEAST_FREE_BYTES = 500_000_000  # history is not worth a full disk
@@ -51,7 +53,7 @@ class Salvage:
     async def _copy(self, plan: Plan) -> None:
         file = self._database.path.with_name(plan.file)
         if file.exists():
-            with closing(await asyncio.to_thread(salvage.open_old, file)) as old:
+            async with _aside(file) as old:
                 await self._copy_rollups(plan, old)
                 while plan.below_row > 0:
                     await self._wait_for_room(file)
@@ -65,7 +67,7 @@ class Salvage:
             await asyncio.sleep(FULL_LOOK_S)
         await asyncio.sleep(PAUSE_S)
 
-    async def _copy_rollups(self, plan: Plan, old: sqlite3.Connection) -> None:
+    async def _copy_rollups(self, plan: Plan, old: "_Aside") -> None:
         done = ORDER.index(plan.rollup) + 1 if plan.rollup else 0
         channels, span = await self._database.read(_bounds)
         for resolution in ORDER[done:]:
@@ -76,17 +78,17 @@ class Salvage:
             plan.rollup, plan.channel_no = resolution, -1
             await self._database.write(plan.save)
 
-    async def _copy_channel(self, plan: Plan, old: sqlite3.Connection, part: "_Part") -> None:
+    async def _copy_channel(self, plan: Plan, old: "_Aside", part: "_Part") -> None:
         """Copy one channel's intervals; the last chunk's commit says that it is done."""
         holes: list[tuple[int, int]] = []
         first_ms = max(plan.start_ms, part.first_ms)
         found = salvage.rows_around(
-            old, part.query(), first_ms, part.last_ms, part.step_ms(), holes
+            old.db, part.query(), first_ms, part.last_ms, part.step_ms(), holes
         )
         kept: list[salvage.Row] = []
         more = True
         while more:
-            rows = await asyncio.to_thread(_take, found)
+            rows = await old.run(lambda: _take(found))
             more = len(rows) == CHUNK_ROWS
             kept += rows
             # Whole intervals only, for the place to go on from is a time.
@@ -99,20 +101,51 @@ class Salvage:
             await self._database.write(partial(_add, part.resolution, ready, plan))
             await asyncio.sleep(PAUSE_S if more else 0)
 
-    async def _copy_segment(self, plan: Plan, old: sqlite3.Connection) -> None:
+    async def _copy_segment(self, plan: Plan, old: "_Aside") -> None:
         """Copy the newest segment that is not here yet, and skip where there are none."""
         first = plan.below_row - SEGMENT_ROWS
-        rows = salvage.rows_around(old, salvage.READINGS, first, plan.below_row - 1)
-        while chunk := await asyncio.to_thread(_take, rows):
+        rows = salvage.rows_around(old.db, salvage.READINGS, first, plan.below_row - 1)
+        while chunk := await old.run(lambda: _take(rows)):
             await self._database.write(partial(_put, chunk))
             await asyncio.sleep(PAUSE_S)
         query = f"SELECT max(row) FROM readings WHERE row < {first}"  # noqa: S608 - a number
-        next_row = await asyncio.to_thread(salvage.highest, old, query)
-        oldest = await asyncio.to_thread(salvage.highest, old, "SELECT min(row) FROM readings")
+        next_row = await old.run(lambda: salvage.highest(old.db, query))
+        lowest = "SELECT min(row) FROM readings"
+        oldest = await old.run(lambda: salvage.highest(old.db, lowest))
         plan.below_row = min(first, ((next_row >> SEGMENT_BITS) + 1) << SEGMENT_BITS)
         if next_row == 0:  # the end, or damage just there
             plan.below_row = first if first > oldest else 0
         await self._database.write(partial(_close_segment, first >> SEGMENT_BITS, plan))
+
+
+class _Aside(NamedTuple):
+    """A connection to the file that was set aside, and the one thread that may use it."""
+
+    db: sqlite3.Connection
+    thread: ThreadPoolExecutor
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run what uses the connection."""
+        return await asyncio.get_running_loop().run_in_executor(self.thread, work)
+
+
+@asynccontextmanager
+async def _aside(file: Path) -> AsyncIterator[_Aside]:
+    """Open the file for the time of a block; its thread closes it, behind what it still reads.
+
+    Whoever is cancelled does not wait for the thread, and SQLite crashes where a connection is
+    closed under a reader.
+    """
+    thread = ThreadPoolExecutor(1, thread_name_prefix="salvage")
+    try:
+        loop = asyncio.get_running_loop()
+        old = await loop.run_in_executor(thread, salvage.open_old, file)
+        try:
+            yield _Aside(old, thread)
+        finally:
+            thread.submit(old.close)
+    finally:
+        thread.shutdown(wait=False)
 
 
 class _Part(NamedTuple):
@@ -148,7 +181,9 @@ def _bounds(db: sqlite3.Connection) -> tuple[list[int], tuple[int, int]]:
 
 def _add(resolution: str, rows: list[salvage.Row], plan: Plan, db: sqlite3.Connection) -> None:
     """Add intervals to what has come since: both are parts of the same sums."""
-    db.executemany(rollups.UPSERTS[resolution], [(row[-1], *row[:-1]) for row in rows])
+    if rows:
+        with cloud_due.unchanged(db, rows[0][0], rows[-1][0]):
+            db.executemany(rollups.UPSERTS[resolution], [(row[-1], *row[:-1]) for row in rows])
     plan.save(db)
 
 

@@ -1,11 +1,16 @@
 """How far the taking over of a damaged database has come; kept in the fresh one."""
 
 import sqlite3
+import time
 from typing import Self
 
 import msgspec
 
-KEY = "salvage"
+from gateway.adapters.store import cloud_due, schema_cloud
+
+KEY = cloud_due.TAKING_OVER
+NOTED_DAYS = 30  # of the time before the damage: as far as the cloud is told of by default
+DAY_MS = 86_400_000
 GUARD = "retired_until_ms:"
 
 
@@ -19,6 +24,7 @@ class Plan(msgspec.Struct):
     start_ms: int = -(2**62)  # where the next interval begins
     retired: dict[str, str] = {}  # what `guard_rollups` replaced
     holes: list[tuple[int, int]] = []  # spans in which intervals could not be read
+    due_lost: bool = False  # what was due for the cloud could not be read whole
 
     @classmethod
     def load(cls, db: sqlite3.Connection) -> Self | None:
@@ -42,6 +48,9 @@ class Plan(msgspec.Struct):
             f"INSERT OR REPLACE INTO meta SELECT '{GUARD}' || meter_no, max(last_at_ms)"  # noqa: S608
             " FROM runs JOIN boots ON no = boot_no WHERE last_at_ms NOT NULL GROUP BY meter_no"
         )
+        now_ms = time.time_ns() // 1_000_000
+        for (meter_no,) in db.execute("SELECT no FROM meters").fetchall():
+            cloud_due.mark_doubtful(db, meter_no, now_ms)
 
     def finish(self, db: sqlite3.Connection) -> None:
         """Forget the plan; have intervals that were lost computed again from readings."""
@@ -50,3 +59,6 @@ class Plan(msgspec.Struct):
         db.executemany(
             "INSERT INTO dirty (meter_no, from_ms, to_ms) SELECT no, ?, ? FROM meters", self.holes
         )
+        if self.due_lost:
+            newest_ms = db.execute("SELECT max(last_at_ms) FROM runs").fetchone()[0] or 0
+            schema_cloud.note_missing(db, newest_ms - NOTED_DAYS * DAY_MS)

@@ -3,7 +3,8 @@
 import sqlite3
 
 from gateway.adapters.store import salvage
-from gateway.adapters.store.intake import UPSERT_RUN, load_ledger, pack_registers
+from gateway.adapters.store.intake import RUN_COLUMNS, load_ledger, pack_registers
+from gateway.adapters.store.many import insert_many
 from gateway.adapters.store.rows import stored
 from gateway.pipeline import registers
 from gateway.services.ledger import Boot, Run, receive
@@ -29,11 +30,9 @@ def rebuild(db: sqlite3.Connection, old: sqlite3.Connection) -> None:
         changed[boot.no] = boot
     for boot in changed.values():
         db.execute("DELETE FROM runs WHERE boot_no = ?", (boot.no,))
-        db.executemany(
-            UPSERT_RUN,
-            [
-                (boot.no, run.first, run.last, run.first_at_ms, run.last_at_ms, run.last_up_ms,
-                 pack_registers(run.regs))
-                for run in boot.runs
-            ],
-        )  # fmt: skip
+        runs = [
+            (boot.no, run.first, run.last, run.first_at_ms, run.last_at_ms, run.last_up_ms,
+             pack_registers(run.regs))
+            for run in boot.runs
+        ]  # fmt: skip
+        insert_many(db, "runs", RUN_COLUMNS, runs)

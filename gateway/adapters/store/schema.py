@@ -2,20 +2,28 @@
 
 import sqlite3
 import sys
+from collections.abc import Callable
 
+from gateway.adapters.store import (
+    schema_care,
+    schema_cloud,
+    schema_home,
+    schema_models,
+    schema_notices,
+)
 from gateway.domain.errors import SchemaTooNewError
 
-# sqlite-utils imports pandas where that happens to be installed, only to print tables: 75 MB
-# that a gateway on a Pi would carry for nothing.
-_hidden = "pandas" not in sys.modules and sys.modules.setdefault("pandas", None) is None  # type: ignore[arg-type]
+# sqlite-utils imports pandas and numpy where they happen to be installed, to tell the types of
+# tables that we never give it: 75 MB that a gateway on a Pi would carry, and a fifth of a second
+# for every small command.
+_hidden = [name for name in ("pandas", "numpy") if name not in sys.modules]
+sys.modules.update(dict.fromkeys(_hidden))  # type: ignore[arg-type] # None: as if not installed
 from sqlite_utils import Database as UtilsDatabase  # noqa: E402
 from sqlite_utils.migrations import Migrations  # noqa: E402
 
-if _hidden:
-    del sys.modules["pandas"]
+for _name in _hidden:
+    del sys.modules[_name]
 
-# Written to PRAGMA user_version; rises with every migration.
-SCHEMA_VERSION = 2
 # Readings share a segment of 2^12 rows, so that a meter's rows are found without an index
 # that every commit would have to touch (docs/adr/0001).
 SEGMENT_BITS = 12
@@ -170,17 +178,39 @@ def api_tokens(db: UtilsDatabase) -> None:
     )
 
 
+# Later migrations, each in a module of the part that needs it: number and name, what it does.
+LATER: tuple[tuple[str, Callable[[sqlite3.Connection], None]], ...] = (
+    (schema_care.NAME, schema_care.create),
+    (schema_home.NAME, schema_home.create),
+    (schema_cloud.NAME, schema_cloud.create),
+    (schema_notices.NAME, schema_notices.create),
+    (schema_models.NAME, schema_models.create),
+)
+
+
+def _register(name: str, create: Callable[[sqlite3.Connection], None]) -> None:
+    @migrations(name=name)
+    def apply(db: UtilsDatabase) -> None:
+        create(db.conn)
+
+
+for _name, _create in LATER:
+    _register(_name, _create)
+KNOWN = frozenset(("0001_first", "0002_api_tokens", *(name for name, _ in LATER)))
+# Written to PRAGMA user_version; rises with every migration.
+SCHEMA_VERSION = max(int(name[:4]) for name in KNOWN)
+
+
 def refuse_newer(db: sqlite3.Connection, path: str) -> None:
     """Raise SchemaTooNewError when a newer version of the program wrote this database."""
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
-    known = {"0001_first", "0002_api_tokens"}
     table = "SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'"
     applied = (
         {str(row[0]) for row in db.execute("SELECT name FROM _sqlite_migrations")}
         if db.execute(table).fetchone()
         else set()
     )
-    if version > SCHEMA_VERSION or applied - known:
+    if version > SCHEMA_VERSION or applied - KNOWN:
         msg = (
             f"storage.path: {path} was written by a newer version (schema {version}, this program "
             f"knows {SCHEMA_VERSION}); install that version or restore a backup"

@@ -62,6 +62,20 @@ def ranges_by_time(
     return _with_open(db, [int(row[0]) for row in closed])
 
 
+def owned(db: sqlite3.Connection, boot_nos: list[int], start_ms: int, end_ms: int) -> set[int]:
+    """Return the full segments of nobody but these boots that lie in a time span whole."""
+    marks = ",".join("?" * len(boot_nos))
+    found = db.execute(
+        "SELECT segment FROM segments WHERE segment IN"  # noqa: S608 - only question marks are put in
+        f" (SELECT segment FROM segments WHERE boot_no IN ({marks})"
+        " AND max_at_ms >= ? AND min_at_ms <= ?)"
+        f" GROUP BY segment HAVING min(boot_no IN ({marks})) AND min(min_at_ms) >= ?"
+        " AND max(max_at_ms) < ?",
+        (*boot_nos, start_ms, end_ms, *boot_nos, start_ms, end_ms),
+    )
+    return {int(row[0]) for row in found}
+
+
 def _with_open(db: sqlite3.Connection, segments: list[int]) -> list[tuple[int, int]]:
     """Join neighbouring segments, and add the open one."""
     ranges: list[tuple[int, int]] = []

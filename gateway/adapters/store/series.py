@@ -8,7 +8,7 @@ import numpy as np
 from gateway.adapters.store import rollups, segments
 from gateway.adapters.store.export import ChannelReader
 from gateway.adapters.store.gap_spans import gap_spans
-from gateway.adapters.store.packed import Row, alike_columns, raw_columns
+from gateway.adapters.store.packed import Columns, Row, Times, alike_columns, raw_columns
 from gateway.adapters.store.schema import SEGMENT_BITS
 from gateway.domain.errors import NotFoundError
 from gateway.pipeline.rollups import Bucket
@@ -25,6 +25,7 @@ from gateway.services.series import (
 )
 
 CHUNK_ROWS = 1 << SEGMENT_BITS
+THINNED_UNTIL = "thinned_until_ms"  # key in meta: before, quarter hours are the finest
 # As `bucket_value` has it; a mean of what was never measured is a division by 0, NULL in SQLite.
 VOLT_AMPERES = "(v_sum / v_dt * (i_sum / i_dt))"
 EXPRESSIONS = {name: f"round({name}_sum / {name}_dt, {DECIMALS})" for name in "pqvi"} | {
@@ -36,10 +37,12 @@ CHOSEN = (
     "FROM readings WHERE row >= ? AND row < ? AND at_ms >= ? AND at_ms < ?"
     " AND boot_no IN (SELECT no FROM boots WHERE meter_no = ?)"
 )
-JOINED = (
-    "SELECT count(*), min(length(body)), max(length(body)), sum(n),"
-    f" CAST(group_concat(body, '') AS BLOB), group_concat(at_ms) {CHOSEN}"
-)
+WITHIN = "FROM readings WHERE row >= ? AND row < ?"
+# Each body after the first stands behind its own time, which is its separator; where it holds
+# several windows there is none, and the lengths tell: a sum of them would take a tenth longer.
+TIME = "iif(n = 1, at_ms, '')"
+JOINED = f"SELECT count(*), CAST(group_concat(body, {TIME}) AS BLOB) "
+FIRST_TIME = f"SELECT {TIME} "
 ONE_BY_ONE = f"SELECT at_ms, n, body {CHOSEN} ORDER BY row"
 
 
@@ -52,12 +55,14 @@ def read_series(db: sqlite3.Connection, zone: ZoneInfo, query: SeriesQuery) -> S
     start_ms, end_ms = max(query.start_ms, low_ms), min(query.end_ms, high_ms)
     readings = _count_readings(db, target.meter_no, start_ms, end_ms)
     has_raw = start_ms >= _retired_until_ms(db, target.meter_no)
-    chosen = choose(query, max(0, end_ms - start_ms), readings, has_raw=has_raw)
+    finest = "1m" if start_ms >= _thinned_until_ms(db) else "15m"
+    span_ms = max(0, end_ms - start_ms)
+    chosen = choose(query, span_ms, readings, has_raw=has_raw, finest=finest)
+    gaps = gap_spans(db, target.meter_no, query.start_ms, query.end_ms)
     if chosen == RAW:
-        t, columns = _raw(db, target.meter_no, query)
-    else:
-        t, columns = _intervals(db, reader, target, chosen, query)
-    return Series(chosen, t, columns, gap_spans(db, target.meter_no, query.start_ms, query.end_ms))
+        times, columns = _raw(db, target.meter_no, query)
+        return Series(chosen, times, {**columns}, gaps)
+    return Series(chosen, *_intervals(db, reader, target, chosen, query), gaps)
 
 
 def find_channel(db: sqlite3.Connection, meter: str, channel: str) -> Target:
@@ -123,6 +128,12 @@ def _retired_until_ms(db: sqlite3.Connection, meter_no: int) -> int:
     return -(2**62) if row is None else int(row[0])
 
 
+def _thinned_until_ms(db: sqlite3.Connection) -> int:
+    """Return the time before which 1-minute intervals may have been retired."""
+    row = db.execute("SELECT value FROM meta WHERE key = ?", (THINNED_UNTIL,)).fetchone()
+    return -(2**62) if row is None else int(row[0])
+
+
 def _intervals(
     db: sqlite3.Connection, reader: ChannelReader, target: Target, resolution: str,
     query: SeriesQuery,
@@ -158,43 +169,48 @@ def _whole(db: sqlite3.Connection, target: Target, resolution: str, part: Bucket
     return part
 
 
-def _raw(
-    db: sqlite3.Connection, meter_no: int, query: SeriesQuery
-) -> tuple[list[int], dict[str, Column]]:
+def _raw(db: sqlite3.Connection, meter_no: int, query: SeriesQuery) -> tuple[Times, Columns]:
     """Return readings with start ≤ t < end, in time order."""
     boots = _boots(db, meter_no)
-    t: list[int] = []
-    columns: dict[str, Column] = {name: [] for name in query.fields}
-    if not boots:
-        return t, columns
+    times: list[Times] = []
+    parts: list[Columns] = []
+    own = segments.owned(db, boots, query.start_ms, query.end_ms)
     for low, high in segments.ranges_by_time(db, boots, query.start_ms, query.end_ms):
         for first in range(low, high, CHUNK_ROWS):
             span = (first, min(first + CHUNK_ROWS, high), query.start_ms, query.end_ms, meter_no)
-            times, part = _chunk(db, span, query)
-            t += times
-            for name, column in part.items():
-                columns[name] += column
-    if (np.diff(np.array(t, np.int64)) < 0).any():
-        order = sorted(range(len(t)), key=t.__getitem__)  # stable: else in the order of arrival
-        t = [t[k] for k in order]
-        columns = {name: [column[k] for k in order] for name, column in columns.items()}
+            is_own = first >> SEGMENT_BITS in own
+            part_times, part = _chunk(db, span, query, is_own=is_own)
+            if len(part_times):
+                times.append(part_times)
+                parts.append(part)
+    if not times:
+        return np.zeros(0, np.int64), {name: np.zeros(0) for name in query.fields}
+    t = np.concatenate(times)
+    columns: Columns = {
+        name: np.concatenate([part[name] for part in parts]) for name in query.fields
+    }
+    if (np.diff(t) < 0).any():
+        order = np.argsort(t, kind="stable")  # stable: else in the order of arrival
+        return t[order], {name: column[order] for name, column in columns.items()}
     return t, columns
 
 
 def _chunk(
-    db: sqlite3.Connection, span: tuple[int, ...], query: SeriesQuery
-) -> tuple[list[int], dict[str, Column]]:
-    """Return the readings of some rows, all at once where their bodies are of one length.
+    db: sqlite3.Connection, span: tuple[int, ...], query: SeriesQuery, *, is_own: bool
+) -> tuple[Times, Columns]:
+    """Return the readings of some rows, all at once where their bodies are laid out alike.
 
-    SQLite joins them several times faster than Python could make an object of each.
+    SQLite joins them several times faster than Python could make an object of each; `is_own`
+    spares it to look whose and when each of them is.
     """
-    count, least, most, windows, bodies, times = db.execute(JOINED, span).fetchone()
+    where, values = (WITHIN, span[:2]) if is_own else (CHOSEN, span)
+    count, bodies = db.execute(JOINED + where, values).fetchone()
     if not count:
-        return [], {}
-    t: list[int] = np.fromstring(times, np.int64, sep=",").tolist()
-    if least == most and windows == count:
-        columns = alike_columns(bodies, count, query.channel, query.fields)
-        if columns is not None:
-            return t, columns
+        return np.zeros(0, np.int64), {}
+    first = db.execute(f"{FIRST_TIME}{where} ORDER BY row LIMIT 1", values).fetchone()[0]
+    found = alike_columns(f"{first}".encode() + bodies, count, query.channel, query.fields)
+    if found is not None:
+        return found
     rows: list[Row] = db.execute(ONE_BY_ONE, span).fetchall()
-    return [row[0] for row in rows], raw_columns(rows, query.channel, query.fields)
+    times = np.fromiter((row[0] for row in rows), np.int64, len(rows))
+    return times, raw_columns(rows, query.channel, query.fields)

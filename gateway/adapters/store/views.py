@@ -3,12 +3,14 @@
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from gateway.adapters.store.alerts import COLUMNS, read_alert
+from gateway.adapters.store.bundles import select_progress
 from gateway.adapters.store.capacity import daily_bytes
+from gateway.adapters.store.cloud_due import read_backlog
 from gateway.adapters.store.database import Database
 from gateway.domain.alerts import HistoryEntry, Severity
 from gateway.domain.errors import NotFoundError
@@ -20,6 +22,7 @@ from gateway.services.views import (
     AlertFilter,
     AlertPage,
     AlertView,
+    Diagnostics,
     DiskView,
     MeterPage,
     MeterView,
@@ -99,7 +102,7 @@ class SqlViews:
         room = max(0, min(disk.allowed - disk.used, disk.free))
         return StatusView(
             judge_backlog=count_unjudged(db) if self._unjudged is None else self._unjudged(),
-            cloud_backlog=int(db.execute("SELECT count(*) FROM outbox").fetchone()[0]),
+            cloud_backlog=sum(read_backlog(db).waiting.values()),
             offline_days=None if growth is None else room / growth,
             disk=disk,
             dead_letters=dict(
@@ -153,6 +156,9 @@ def select_alerts(
         if wanted is not None:
             clauses.append(f"{column} = ?")
             values.append(str(wanted))
+    if which.muted is not None:
+        clauses.append("muted = ?")
+        values.append(int(which.muted))
     if after is not None:
         clauses.append("(opened_ms, id) < (?, ?)")
         values.extend(after)
@@ -203,7 +209,28 @@ def _meter(
         fw=said["fw"] if isinstance(said.get("fw"), str) else None,
         model=said["model"] if isinstance(said.get("model"), int) else None,
         cal=said["cal"] if isinstance(said.get("cal"), int) else None,
+        rollouts=tuple(select_progress(db, meter)),
+        diagnostics=_diagnostics(said),
     )
+
+
+def _diagnostics(said: Mapping[str, object]) -> Diagnostics | None:
+    """Return what a `state` tells of the meter; a last will tells nothing."""
+    told = Diagnostics(
+        # 0 dBm is no radio at all: a simulated or wired meter.
+        rssi_dbm=_whole(said, "rssi") or None,
+        heap_bytes=_whole(said, "heap") or None,
+        backlog=_whole(said, "backlog"),
+        up_ms=_whole(said, "up"),
+        starts=_whole(said, "bootn"),
+    )
+    return None if told == Diagnostics() else told
+
+
+def _whole(said: Mapping[str, object], name: str) -> int | None:
+    """Return a whole number that a browser can hold, None where there is none."""
+    value = said.get(name)
+    return value if type(value) is int and abs(value) < 1 << 53 else None
 
 
 def _alert(db: sqlite3.Connection, row: tuple[Any, ...]) -> AlertView:

@@ -12,6 +12,7 @@ from gateway.pipeline.rules.current import CurrentRule, CurrentState, FactorRule
 from gateway.pipeline.rules.direction import DirectionRule, DirectionState
 from gateway.pipeline.rules.pattern import PatternRule, PatternState
 from gateway.pipeline.rules.sensor import FrozenRule, FrozenState
+from gateway.pipeline.rules.supply import OutageRule, OutageState
 from gateway.pipeline.rules.voltage import VoltageRule, VoltageState
 from gateway.settings import DetectSettings
 
@@ -25,6 +26,7 @@ class ChannelState(Struct, array_like=True):
     frozen: FrozenState = field(default_factory=FrozenState)
     pattern: PatternState = field(default_factory=PatternState)
     voltage: VoltageState | None = None  # only where the channel has a voltage of its own
+    outage: OutageState | None = None  # as above
 
     def gap(self, hole_ms: int) -> None:
         """Note a hole in the data."""
@@ -34,6 +36,8 @@ class ChannelState(Struct, array_like=True):
         self.frozen.ms = self.frozen.readings = 0
         if self.voltage is not None:
             self.voltage.gap(hole_ms)
+        if self.outage is not None:
+            self.outage.latch.gap(hole_ms)
 
     def edge(self, kind: AlertKind) -> Edge | None:
         """Return what was last told of a kind of alert of this channel."""
@@ -47,6 +51,8 @@ class ChannelState(Struct, array_like=True):
         if self.voltage is not None:
             edges[AlertKind.OVER_VOLTAGE] = self.voltage.over
             edges[AlertKind.UNDER_VOLTAGE] = self.voltage.under
+        if self.outage is not None:
+            edges[AlertKind.OUTAGE] = self.outage.edge
         return edges.get(kind)
 
 
@@ -64,6 +70,7 @@ class ChannelRules:
         self.frozen = FrozenRule(meter, info)
         self.pattern = PatternRule(meter, info)
         self.voltage = VoltageRule(meter, info.name, place(info), nominal_v)
+        self.outage = OutageRule(meter, nominal_v, info.name)
         self.failure: Exception | None = None  # of the model, which is off since
         self.state = ChannelState()
         self.use(self.state)
@@ -75,9 +82,11 @@ class ChannelRules:
         self.factor.state = state.factor
         self.direction.state = state.direction
         self.frozen.state = state.frozen
-        self.pattern.state = state.pattern
+        self.pattern.use(state.pattern)
         if state.voltage is not None:
             self.voltage.use(state.voltage)
+        if state.outage is not None:
+            self.outage.state = state.outage
 
     def step(
         self, channel: Channel, generated_w: float | None, moment: Moment, found: list[Finding]
@@ -97,9 +106,9 @@ class ChannelRules:
                 news = self.factor.step(channel, voltage_v, moment)
                 if news is not None:
                     found.append(news)
-                news = self.frozen.step(channel, voltage_v, moment)
-                if news is not None:
-                    found.append(news)
+        news = self.frozen.step(channel, voltage_v, moment)
+        if news is not None:
+            found.append(news)
         if channel.p is not None:
             news = self.direction.step(channel.p, generated_w, moment)
             if news is not None:
@@ -113,15 +122,20 @@ class ChannelRules:
         try:
             news = self.pattern.step(channel, voltage_v, moment)
         except Exception as error:  # noqa: BLE001 - a model is data, and any of it may be wrong
-            self.pattern.model = None
+            self.pattern.model = None  # without saving what it made of its memory
             self.failure = error
         else:
-            if news is not None:
-                found.append(news)
+            found.extend(news)
 
     def _judge_voltage(self, voltage_v: float, moment: Moment, found: list[Finding]) -> None:
         """Judge the channel's own voltage input."""
         if self.state.voltage is None:
             self.state.voltage = VoltageState()
             self.voltage.use(self.state.voltage)
+        if self.state.outage is None:
+            self.state.outage = OutageState()
+            self.outage.state = self.state.outage
         self.voltage.step(voltage_v, moment, found)
+        news = self.outage.step_phase(voltage_v, moment)
+        if news is not None:
+            found.append(news)

@@ -1,49 +1,40 @@
-"""Quarter hours that the channel's own history calls improbable at this time of day."""
+"""Minutes that the channel's own history calls unusual, as its model judges them."""
 
 import math
+from typing import Any
 
 from msgspec import Struct, field
 
-from gateway.domain.alerts import AlertKind, Evidence, Finding
+from gateway.domain.alerts import AlertKind, Finding
 from gateway.domain.meters import ChannelInfo
 from gateway.domain.readings import Channel
+from gateway.pipeline.rules.base_shift import SHIFTED, BaseShift
 from gateway.pipeline.rules.condition import (
     CLEAR,
     DAY_MS,
+    MINUTE_MS,
     WARNING,
     Edge,
     Moment,
     Rule,
     Words,
-    lasting,
     place,
 )
-from tinymodels.detect.features import QUARTER_MS, Quarter, Track, natural
-from tinymodels.detect.gaussian import GaussianModel
-from tinymodels.detect.limit import PERSIST_M, PERSIST_N
+from gateway.pipeline.rules.pattern_words import Why
+from tinymodels.detect.contract import Alarm, Model
+from tinymodels.detect.minutes import Row
 
-# Less of a quarter, and it is not scored.
-ENOUGH_MS = QUARTER_MS // 2
 FIRST_FIT_MS = 7 * DAY_MS
 REFIT_MS = 30 * DAY_MS
+EARLIEST_REFIT_MS = 7 * DAY_MS  # however far the base load has moved
 # A fit that was refused or did not come is asked for again after a day of data.
 ASK_AGAIN_MS = DAY_MS
 # What has lasted a week is how the household lives now.
 NEW_NORMAL_MS = 7 * DAY_MS
 
-PLAIN = {
-    "power": "Power",
-    "base": "The base load (least power in 2 hours)",
-    "day": "The day's average power",
-    "voltage": "Voltage",
-    "reactive": "Reactive power",
-    "power_factor": "Power factor",
-}
-KEYS = {"W": "power_w", "V": "voltage_v", "var": "reactive_var", "": "power_factor"}
-
 
 class Sum(Struct, array_like=True, gc=False):
-    """The open quarter of one channel: time-weighted sums."""
+    """The open minute of one channel: time-weighted sums."""
 
     start_ms: int = -1
     ms: int = 0
@@ -52,6 +43,7 @@ class Sum(Struct, array_like=True, gc=False):
     high_w: float = -math.inf
     volt_ms: float = 0.0
     volts_ms: int = 0
+    high_v: float = -math.inf
     var_ms: float = 0.0
     vars_ms: int = 0
     amp_ms: float = 0.0
@@ -68,6 +60,7 @@ class Sum(Struct, array_like=True, gc=False):
         if voltage_v is not None:
             self.volt_ms += voltage_v * span_ms
             self.volts_ms += span_ms
+            self.high_v = max(self.high_v, voltage_v)
         if channel.q is not None:
             self.var_ms += channel.q * span_ms
             self.vars_ms += span_ms
@@ -75,16 +68,17 @@ class Sum(Struct, array_like=True, gc=False):
             self.amp_ms += channel.i * span_ms
             self.amps_ms += span_ms
 
-    def quarter(self) -> Quarter | None:
-        """Return the rollup row, or None where power is known for less than half of it."""
-        if self.ms < ENOUGH_MS:
+    def row(self) -> Row | None:
+        """Return the minute as detectors see it, None where power is unknown."""
+        if not self.ms:
             return None
-        return Quarter(
+        return Row(
             start_ms=self.start_ms,
             p_mean_w=self.watt_ms / self.ms,
             p_min_w=self.low_w,
             p_max_w=self.high_w,
             v_mean_v=self.volt_ms / self.volts_ms if self.volts_ms else math.nan,
+            v_max_v=self.high_v if self.volts_ms else math.nan,
             q_mean_var=self.var_ms / self.vars_ms if self.vars_ms else math.nan,
             i_mean_a=self.amp_ms / self.amps_ms if self.amps_ms else math.nan,
         )
@@ -94,32 +88,68 @@ class PatternState(Struct, array_like=True):
     """What the pattern rule remembers of one channel."""
 
     sum: Sum = field(default_factory=Sum)
-    track: Track = field(default_factory=Track)
+    kind: str = ""  # of the model whose memory this is
+    memory: bytes = b""
+    on: bool = False
+    quiet_ms: int = 0
     first_ms: int = 0
+    last_ms: int = 0
     asked_ms: int = 0
-    scores: list[tuple[int, float]] = field(default_factory=list)
     edge: Edge = field(default_factory=Edge)
-    feature: str = "power"
-    value: float = 0.0
-    expected: float = 0.0
-    sigmas: float = 0.0
+    why: Why = field(default_factory=Why)
+    base: BaseShift = field(default_factory=BaseShift)
+    age_ms: int = 0  # since the alarm was raised last
+    scores: list[float] = field(default_factory=list)  # of the last hours, while it is on
 
 
 class PatternRule(Rule):
-    """Scores each closed quarter by the channel's Gaussian; 3 of 4 improbable ones count."""
+    """Feeds each closed minute to the channel's model; its alarms become findings."""
 
     def __init__(self, meter: str, channel: ChannelInfo) -> None:
         super().__init__((meter, channel.name, AlertKind.ANOMALY))
         self.spot = place(channel)
-        self.model: GaussianModel | None = None
+        self.model: Model | None = None
         self.state = PatternState()
+        self._memory: Any = None
+        self._replaced = False  # what ends now makes room for something else
 
-    def step(self, channel: Channel, voltage_v: float | None, moment: Moment) -> Finding | None:
-        """Add one reading; judge the quarter it closes."""
+    def set_model(self, model: Model | None, memory: bytes | None = None) -> None:
+        """Judge by this model from now on; its memory as given, else what fits of the state's."""
+        state = self.state
+        if memory is not None and model is not None:
+            state.kind, state.memory = model.kind, memory
+        else:
+            self.save()
+        self.model = model
+        self._memory = None
+        if model is not None:
+            known = state.kind == model.kind
+            self._memory = model.load_state(state.memory) if known else model.new_state()
+
+    def use(self, state: PatternState) -> None:
+        """Go on from this state."""
+        self.state = state
+        self._memory = None
+        if (model := self.model) is not None:
+            known = state.kind == model.kind
+            self._memory = model.load_state(state.memory) if known else model.new_state()
+
+    def save(self) -> None:
+        """Put the model's memory into the state, for a snapshot; one that cannot is forgotten."""
+        if self.model is None:
+            return
+        try:
+            self.state.memory = self.model.dump_state(self._memory)
+        except Exception:  # noqa: BLE001 - a model is data, and any of it may be wrong
+            self.state.memory = b""
+        self.state.kind = self.model.kind
+
+    def step(self, channel: Channel, voltage_v: float | None, moment: Moment) -> list[Finding]:
+        """Add one reading; judge the minute it closes."""
         open_sum, span_ms = self.state.sum, moment.span_ms
         start_ms = moment.at_ms - span_ms // 2
-        start_ms -= start_ms % QUARTER_MS
-        news = None
+        start_ms -= start_ms % MINUTE_MS
+        news: list[Finding] = []
         if start_ms != open_sum.start_ms:
             news = self._close(moment.at_ms)
             open_sum = self.state.sum
@@ -130,80 +160,82 @@ class PatternRule(Rule):
     def wants_fit(self) -> bool:
         """Return whether the channel's model should be fitted now; asks once a day of data."""
         state = self.state
-        now_ms = state.track.last_ms
+        now_ms = state.last_ms + MINUTE_MS
         if self.model is None:
-            due = state.first_ms > 0 and now_ms + QUARTER_MS - state.first_ms >= FIRST_FIT_MS
+            due = state.first_ms > 0 and now_ms - state.first_ms >= FIRST_FIT_MS
         else:
-            age_ms = now_ms + QUARTER_MS - self.model.to_ms
-            lasted_ms = now_ms - state.edge.since_ms if state.edge.severity else 0
-            new_normal = lasted_ms >= NEW_NORMAL_MS and age_ms >= NEW_NORMAL_MS
-            due = age_ms >= REFIT_MS or new_normal
+            due = self._is_stale(now_ms, now_ms - self.model.trained[1])
         if not due or now_ms - state.asked_ms < ASK_AGAIN_MS:
             return False
         state.asked_ms = now_ms
         return True
 
-    def _close(self, at_ms: int) -> Finding | None:
-        """Score the quarter that has ended, if enough of it is known."""
-        state = self.state
-        row = state.sum.quarter()
-        state.sum = Sum()
-        if row is None:
-            return None
-        state.first_ms = state.first_ms or row.start_ms
-        features = state.track.add(row)
-        if self.model is None:
-            return self.tell(state.edge, CLEAR, at_ms) if state.edge.severity else None
-        score = self.model.score(row.start_ms, features)
-        if not math.isfinite(score):  # it compares as usual with everything: blind, and silent
-            msg = f"the model's score is {score}"
-            raise ArithmeticError(msg)
-        oldest_ms = row.start_ms - PERSIST_N * QUARTER_MS
-        state.scores = [item for item in state.scores if item[0] > oldest_ms]
-        state.scores.append((row.start_ms, score))
-        return self._judge(self.model, features, at_ms)
+    def _is_stale(self, now_ms: int, age_ms: int) -> bool:
+        """Return whether a model this old is due: by age, a new normal, or a moved base load."""
+        if age_ms >= REFIT_MS:
+            return True
+        if age_ms < EARLIEST_REFIT_MS:
+            return False
+        edge = self.state.edge
+        if edge.severity:
+            return now_ms - edge.since_ms >= NEW_NORMAL_MS
+        return self.state.base.index(now_ms) > SHIFTED
 
-    def _judge(self, model: GaussianModel, features: list[float], at_ms: int) -> Finding | None:
-        """Decide by the last four quarters."""
+    def _close(self, at_ms: int) -> list[Finding]:
+        """Hand the minute that has ended to the model."""
         state = self.state
-        above = [start_ms for start_ms, score in state.scores if score > model.limit]
-        if state.edge.severity:
-            still = any(score >= model.clear_limit for _, score in state.scores)
-            on = still or len(state.scores) < PERSIST_N
-        else:
-            on = len(above) >= PERSIST_M
-        if on and state.scores[-1][1] > model.limit:
-            why = model.explain(state.scores[-1][0], features)
-            state.feature, state.sigmas = why.feature, why.sigmas
-            state.value, state.expected = why.value, why.expected
-        self.calm = state.scores[-1][1] <= model.limit
-        lasted_ms = at_ms - above[0] if above else 0
-        return self.tell(state.edge, WARNING if on else CLEAR, at_ms, lasted_ms)
+        row = state.sum.row()
+        state.sum = Sum()
+        if row is None or row.start_ms <= state.last_ms:
+            return []
+        state.first_ms = state.first_ms or row.start_ms
+        state.last_ms = row.start_ms
+        state.base.add(row.start_ms, row.p_mean_w)
+        if self.model is None:
+            state.on = False
+            return self._told(CLEAR, at_ms) if state.edge.severity else []
+        verdict = self.model.step(self._memory, row)
+        if verdict is None:
+            return []
+        if not math.isfinite(verdict.score):  # it compares as usual with everything: blind
+            msg = f"the model's score is {verdict.score}"
+            raise ArithmeticError(msg)
+        return self._judge(self.model, verdict.score, at_ms)
+
+    def _judge(self, model: Model, score: float, at_ms: int) -> list[Finding]:
+        """Decide as every alarm is decided (tinymodels.detect.contract)."""
+        state = self.state
+        # An alert taken over from before a fresh start clears as if it had been raised here.
+        alarm = Alarm(
+            on=state.on or bool(state.edge.severity), quiet_ms=state.quiet_ms,
+            age_ms=state.age_ms, scores=state.scores,
+        )  # fmt: skip
+        on = alarm.step(model, score)
+        state.on, state.quiet_ms = alarm.on, alarm.quiet_ms
+        state.age_ms, state.scores = alarm.age_ms, alarm.scores
+        lasted_ms = 0
+        self.calm = score <= model.limit
+        found = self._make_room(at_ms) if alarm.begins and state.edge.severity else []
+        if not self.calm:
+            told = model.explain(self._memory)
+            state.why = Why.of(told, score)
+            lasted_ms = max(0, at_ms - told.since_ms) if told.since_ms else 0
+        return found + self._told(WARNING if on else CLEAR, at_ms, lasted_ms)
+
+    def _make_room(self, at_ms: int) -> list[Finding]:
+        """End the alert that is open: something else has come, which gets one of its own."""
+        self._replaced = True
+        found = self._told(CLEAR, at_ms)
+        self._replaced = False
+        return found
+
+    def _told(self, severity: int, at_ms: int, lasted_ms: int = 0) -> list[Finding]:
+        news = self.tell(self.state.edge, severity, at_ms, lasted_ms)
+        return [] if news is None else [news]
 
     def words(self, edge: Edge, at_ms: int) -> Words:
         """Say which feature moved, from what to what, and since when."""
-        state = self.state
-        now, unit = natural(state.feature, state.value)
-        usual, _ = natural(state.feature, state.expected)
-        score = state.scores[-1][1] if state.scores else 0.0
-        digits = 2 if state.feature == "power_factor" else 1
-        key = KEYS[unit]
-        evidence: Evidence = {
-            "feature": state.feature,
-            key: round(now, digits),
-            f"expected_{key}": round(usual, digits),
-            "sigmas": round(state.sigmas, 1),
-            "score": round(score, 1),
-            "limit": round(self.model.limit, 1) if self.model else None,
-        }
-        long = lasting(at_ms - edge.since_ms)
-        if not edge.severity:
-            text = f"Consumption at {self.spot} is usual again after {long}."
-            return Words("Usual again", text, evidence)
-        values = f"{now:.{digits}f} {unit}".rstrip()
-        wont = f"{usual:.{digits}f} {unit}".rstrip()
-        text = (
-            f"{PLAIN[state.feature]} at {self.spot} has been unusual for {long}: {values}, where "
-            f"{wont} is usual at this time of day."
-        )
-        return Words("Unusual consumption", text, evidence)
+        limit = None if self.model is None else self.model.limit
+        if self._replaced:
+            return self.state.why.replaced(limit)
+        return self.state.why.words(self.spot, at_ms - edge.since_ms, limit, over=not edge.severity)

@@ -45,10 +45,12 @@ class OutageState(Struct, array_like=True):
 
 
 class OutageRule(Rule):
-    """No voltage at the meter's own input, measured and not merely unknown."""
+    """No voltage at the meter's own input, or at one phase's, measured and not merely unknown."""
 
-    def __init__(self, meter: str, nominal_v: float) -> None:
-        super().__init__((meter, "", AlertKind.OUTAGE))
+    def __init__(self, meter: str, nominal_v: float, phase: str = "") -> None:
+        """`phase` is the channel whose own voltage is judged, by `step_phase`."""
+        super().__init__((meter, phase, AlertKind.OUTAGE))
+        self.phase = phase
         self.dead_v = INTERRUPTED * nominal_v
         self.alive_v = POWER_AGAIN * nominal_v
         self.state = OutageState()
@@ -56,15 +58,27 @@ class OutageRule(Rule):
 
     def step(self, moment: Moment) -> Finding | None:
         """Judge one reading."""
-        reading, state = moment.reading, self.state
-        voltage_v, latch = reading.v, state.latch
+        return self._judge(moment.reading.v, moment.reading.f, moment)
+
+    def step_phase(self, voltage_v: float, moment: Moment) -> Finding | None:
+        """Judge one phase's voltage; that the whole house has none is told of the meter alone."""
+        house_v = moment.reading.v
+        if house_v is not None and house_v < self.dead_v:
+            return None
+        return self._judge(voltage_v, None, moment)
+
+    def _judge(
+        self, voltage_v: float | None, frequency_hz: float | None, moment: Moment
+    ) -> Finding | None:
+        state = self.state
+        latch = state.latch
         if voltage_v is not None:
             if voltage_v > self.alive_v and not latch.bad_ms and not state.edge.severity:
                 return None
             verdict = BAD if voltage_v < self.dead_v else BETWEEN
             verdict = GOOD if voltage_v > self.alive_v else verdict
-        elif reading.f is not None:
-            verdict = BAD if reading.f == 0 else GOOD
+        elif frequency_hz is not None:
+            verdict = BAD if frequency_hz == 0 else GOOD
         else:
             return None
         self.now_v = voltage_v
@@ -79,6 +93,9 @@ class OutageRule(Rule):
         if not edge.severity:
             return Words("Power is back", f"The power is back after {long}.", evidence)
         now = "no mains voltage" if self.now_v is None else f"{self.now_v:.1f} V"
+        if self.phase:
+            text = f"{self.phase} has had {now} for {long} while other phases have power."
+            return Words("Phase without power", text, evidence)
         text = f"The meter has measured {now} for {long}: the power is out."
         return Words("Power outage", text, evidence)
 

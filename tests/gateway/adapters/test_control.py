@@ -23,6 +23,7 @@ ERRORS: dict[str, Exception] = {
     "not_found": NotFoundError("no meter 'x'"),
     "bad": BadInputError("id: must be given, as text"),
     "storage": StorageError("commit failed"),
+    "later": TransientError("meter kitchen did not answer"),
 }
 
 
@@ -65,7 +66,12 @@ async def test_only_its_owner_may_use_it(database: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("not_found", NotFoundError), ("bad", BadInputError), ("storage", GatewayError)],
+    [
+        ("not_found", NotFoundError),
+        ("bad", BadInputError),
+        ("storage", GatewayError),
+        ("later", TransientError),
+    ],
 )
 async def test_errors_come_back_as_they_were(
     database: Path, name: str, kind: type[Exception]
@@ -92,6 +98,20 @@ async def test_a_caller_that_hangs_up_or_sends_without_end_harms_nobody(database
         writer.write(junk)
         writer.close()
     assert await call(database, "still there")
+
+
+async def test_who_calls_before_it_serves_waits(short_path: Path) -> None:
+    server = ControlServer(short_path / "w.db", answer)
+    server.listen()
+    asked = asyncio.ensure_future(call(short_path / "w.db", "greet", text="early"))
+    await asyncio.sleep(0.05)
+    assert not asked.done()
+    task = asyncio.ensure_future(server.run())
+    done = await asked
+    assert done is not None
+    assert done["name"] == "greet"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_no_daemon_is_none(short_path: Path) -> None:

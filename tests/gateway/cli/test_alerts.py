@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,10 +14,11 @@ from tests.support.daemon import Daemon
 from tests.support.meter_client import MeterClient
 from tests.support.mosquitto import Mosquitto
 from tests.support.readings import recent_house
+from tinymodels.train.labels import read_labels
 
 KEYS = [
     "id", "meter", "channel", "kind", "severity", "state", "opened", "updated", "resolved",
-    "count", "title", "detail", "evidence", "snoozed_until", "history",
+    "count", "title", "detail", "evidence", "snoozed_until", "muted", "history",
 ]  # fmt: skip
 
 
@@ -32,10 +34,10 @@ async def site(tmp_path: Path) -> Site:
     return made
 
 
-def listed(site: Site, *options: str) -> list[dict[str, object]]:
+def listed(site: Site, *options: str) -> list[dict[str, Any]]:
     page = json.loads(site.ok("alerts", "list", "--json", *options))
     assert list(page) == ["items", "next"]
-    items: list[dict[str, object]] = page["items"]
+    items: list[dict[str, Any]] = page["items"]
     return items
 
 
@@ -86,6 +88,23 @@ def test_answers_are_kept_in_the_history(site: Site) -> None:
         "resolved: gone",
     ]  # fmt: skip
     assert site.run("alerts", "acknowledge", kitchen).status == 2
+
+
+def test_verdicts_become_labels_without_names(site: Site, tmp_path: Path) -> None:
+    """The newest verdict on each alert, as training reads it; the gateway's own alerts are none."""
+    by_meter = {one["meter"]: str(one["id"]) for one in listed(site)}
+    site.ok("alerts", "verdict", by_meter["kitchen"], "--right")
+    site.ok("alerts", "verdict", by_meter["kitchen"], "--wrong", "--note", "guests")
+    site.ok("alerts", "verdict", by_meter["cellar"], "--right")
+    site.ok("alerts", "verdict", by_meter[None], "--right")
+    path = tmp_path / "labels.jsonl"
+    path.write_text(site.ok("alerts", "labels"))
+    assert '"who"' not in path.read_text()
+    labels = read_labels(path)
+    assert labels.keys() == {("kitchen", ""), ("cellar", "")}
+    (kitchen,) = labels["kitchen", ""]
+    assert (kitchen.right, kitchen.note, kitchen.from_ms) == (False, "guests", NOW_MS)
+    assert labels["cellar", ""][0].right
 
 
 def test_wrong_use_is_told_in_one_line(site: Site, tmp_path: Path) -> None:

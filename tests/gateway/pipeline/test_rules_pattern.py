@@ -1,21 +1,24 @@
-"""The Gaussian on a stream: when it is fitted, when it speaks, when it is content again."""
+"""The model on a stream: when it is fitted, when it speaks, when it is content again."""
 
 import math
 import random
+from typing import cast
 
 import pytest
 
 from gateway.domain.alerts import AlertKind, AlertState
 from gateway.domain.readings import Stored
 from gateway.pipeline.judge import MeterJudge
+from gateway.pipeline.rules.base_shift import SHIFTED, BaseShift
 from gateway.pipeline.rules.pattern import Sum
 from tests.support.judging import LISBON, alerts, channel, findings, judge_for, of_kind, reading
-from tinymodels.detect.features import QUARTER_MS, Quarter
-from tinymodels.detect.gaussian import GaussianModel, Options, fit
+from tinymodels.detect.combined import FITTER, CombinedModel
+from tinymodels.detect.contract import Explanation, Model, Options, Verdict, events
+from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, Minutes, Row
 
 MIDNIGHT_MS = 1_748_732_400_000  # 2025-06-01 00:00 in Lisbon
-DAY_MS = 96 * QUARTER_MS
 FIVE_MIN_MS = 300_000
+HOUR_MS = 60 * MINUTE_MS
 
 
 def home(from_day: float, to_day: float, extra_w: float = 0.0, seed: int = 4) -> list[Stored]:
@@ -33,64 +36,174 @@ def home(from_day: float, to_day: float, extra_w: float = 0.0, seed: int = 4) ->
     return readings
 
 
-def quarters(readings: list[Stored]) -> list[Quarter]:
-    """Return the 15-minute rollups of the stream."""
-    sums: dict[int, Sum] = {}
+def minutes(readings: list[Stored]) -> Minutes:
+    """Return the minutes that the rule makes of a stream."""
+    rows = []
     for one in readings:
-        start_ms = (one.at_ms - one.dt_ms // 2) // QUARTER_MS * QUARTER_MS
-        one_sum = sums.setdefault(start_ms, Sum(start_ms=start_ms))
+        start_ms = (one.at_ms - one.dt_ms // 2) // MINUTE_MS * MINUTE_MS
+        one_sum = Sum(start_ms=start_ms)
         one_sum.add(one.ch["grid"], one.v, one.dt_ms)
-    return [row for row in (one_sum.quarter() for one_sum in sums.values()) if row is not None]
+        row = one_sum.row()
+        assert row is not None
+        rows.append(row)
+    return Minutes.from_rows(rows)
 
 
 @pytest.fixture(scope="module")
-def fitted() -> GaussianModel:
-    return fit(quarters(home(0, 14)), Options(LISBON, 4.0))
+def fitted() -> CombinedModel:
+    return FITTER.fit(minutes(home(0, 14)), Options(LISBON, 4.0))
 
 
-def ready(model: GaussianModel) -> MeterJudge:
+class Silent:
+    """A model that never says anything; what is asked here is only its age."""
+
+    kind = "silent"
+    limit = clear_limit = 2.0
+    step_ms = FIVE_MIN_MS
+    trained = (MIDNIGHT_MS, MIDNIGHT_MS + 14 * DAY_MS)
+
+    def new_state(self) -> None:
+        """Remember nothing."""
+
+    def load_state(self, _: bytes) -> None:
+        """Remember nothing."""
+
+    def dump_state(self, _: object) -> bytes:
+        return b""
+
+    def step(self, _: object, _row: Row) -> Verdict | None:
+        return None
+
+
+class Loud(Silent):
+    """One that finds everything unusual from its last day on."""
+
+    def step(self, _: object, _row: Row) -> Verdict | None:
+        loud = _row.start_ms > self.trained[1]
+        return Verdict(3.0, above=True) if loud else Verdict(0.0, above=False)
+
+    def explain(self, _: object) -> Explanation:
+        return Explanation("power", 1500.0, 150.0, "W", self.trained[1], 9.0)
+
+
+class Worse(Loud):
+    """One that finds something from its last day on, and far more eight hours later."""
+
+    def step(self, _: object, _row: Row) -> Verdict | None:
+        since_ms = _row.start_ms - self.trained[1]
+        score = (since_ms > 0) * 3.0 + (since_ms > 8 * HOUR_MS) * 6.0
+        return Verdict(score, above=score > self.limit)
+
+
+def judge_by(model: Silent) -> MeterJudge:
     judge = judge_for()
-    assert findings(judge, home(0, 14)) == []
-    judge.set_model("grid", model)
+    judge.set_model("grid", cast("Model", model))
     return judge
 
 
-def test_a_rollup_of_the_stream_is_weighted_by_time() -> None:
+def asked_days(judge: MeterJudge, readings: list[Stored]) -> list[float]:
+    """Return when a fit was asked for, in days after the model's last data."""
+    asked = []
+    for one in readings:
+        judge.judge(one)
+        if judge.wants_fit() and one.at_ms > Silent.trained[1]:
+            asked.append((one.at_ms - Silent.trained[1]) / DAY_MS)
+    return asked
+
+
+def ready(model: CombinedModel) -> MeterJudge:
+    judge = judge_for()
+    judge.set_model("grid", model)
+    findings(judge, home(10, 14))
+    return judge
+
+
+def test_a_minute_of_the_stream_is_weighted_by_time() -> None:
     one_sum = Sum(start_ms=0)
-    one_sum.add(channel(100.0, q=None), 230.0, 600_000)
-    one_sum.add(channel(400.0, q=50.0), None, 300_000)
-    row = one_sum.quarter()
+    one_sum.add(channel(100.0, q=None), 230.0, 40_000)
+    one_sum.add(channel(400.0, q=50.0), None, 20_000)
+    row = one_sum.row()
     assert row is not None
     assert row.p_mean_w == 200.0
     assert (row.p_min_w, row.p_max_w) == (100.0, 400.0)
-    assert row.v_mean_v == 230.0
+    assert (row.v_mean_v, row.v_max_v) == (230.0, 230.0)
     assert row.q_mean_var == 50.0
+    assert Sum(start_ms=0).row() is None
 
 
-def test_a_stuck_heater_becomes_one_anomaly_that_clears(fitted: GaussianModel) -> None:
+def test_a_stuck_heater_becomes_one_anomaly_that_clears(fitted: CombinedModel) -> None:
     judge = ready(fitted)
-    stream = home(14, 15.1) + home(15.1, 15.5, 1500.0) + home(15.5, 16)
+    stream = home(14, 15.1) + home(15.1, 15.5, 1500.0) + home(15.5, 17)
     (alert,) = alerts(judge, stream)
     assert alert.key == ("home", "grid", AlertKind.ANOMALY)
     assert alert.state is AlertState.RESOLVED
-    assert alert.opened_ms - (MIDNIGHT_MS + 15.1 * DAY_MS) <= 4 * QUARTER_MS
-    assert alert.evidence["feature"] in ("power", "base")
-    assert alert.evidence["power_w"] > 1500  # type: ignore[operator]
-    assert alert.evidence["expected_power_w"] < 400  # type: ignore[operator]
+    assert alert.opened_ms - (MIDNIGHT_MS + 15.1 * DAY_MS) <= 4 * HOUR_MS
+    assert alert.evidence["score"] >= alert.evidence["limit"]  # type: ignore[operator]
     assert "is usual at this time of day" in alert.detail
 
 
-def test_a_usual_week_says_nothing(fitted: GaussianModel) -> None:
+def test_what_the_daemon_tells_is_what_the_evaluation_counts(fitted: CombinedModel) -> None:
+    stream = home(10, 15.1) + home(15.1, 15.5, 1500.0) + home(15.5, 17) + home(17, 17.5, 900.0)
+    judge = judge_for()
+    judge.set_model("grid", fitted)
+    told = of_kind(AlertKind.ANOMALY, findings(judge, stream))
+    model = fitted.without_rule()
+    expected = events(model, *model.score(minutes(stream)))
+    raised = [one.at_ms for one in told if one.fresh and one.active]
+    assert len(raised) == len(expected) >= 1
+    for at_ms, event in zip(raised, expected, strict=True):
+        # Told when the reading after the step's next minute comes.
+        assert 0 <= at_ms - event.from_ms <= 2 * FIVE_MIN_MS
+
+
+def test_what_comes_beside_an_open_alert_gets_one_of_its_own() -> None:
+    judge, stream = judge_by(Worse()), home(13, 14.6)
+    first, second = alerts(judge, stream)
+    assert first.state is AlertState.RESOLVED
+    assert first.resolved_ms == second.opened_ms
+    assert second.state is AlertState.OPEN
+    assert 8 <= (second.opened_ms - Silent.trained[1]) / HOUR_MS < 8.5
+    assert second.evidence["score"] == 9.0
+    half = judge_by(Worse())  # and with a restart in between
+    told = findings(half, stream[:400])
+    again = judge_by(Worse())
+    again.load(half.dump())
+    again.set_model("grid", cast("Model", Worse()))
+    assert told + findings(again, stream[400:]) == findings(judge_by(Worse()), stream)
+
+
+def test_a_usual_week_says_nothing(fitted: CombinedModel) -> None:
     assert of_kind(AlertKind.ANOMALY, findings(ready(fitted), home(14, 21))) == []
 
 
-def test_a_single_wild_quarter_is_no_anomaly(fitted: GaussianModel) -> None:
+def test_memory_survives_a_snapshot_anywhere(fitted: CombinedModel) -> None:
+    stream = home(12, 15.1) + home(15.1, 15.4, 1500.0) + home(15.4, 16.5)
+    whole = judge_for()
+    whole.set_model("grid", fitted)
+    parts = judge_for()
+    parts.set_model("grid", fitted)
+    expected, found = [], []
+    for number, one in enumerate(stream):
+        expected += whole.judge(one)
+        if number % 97 == 0:
+            state = parts.dump()
+            parts = judge_for()
+            parts.load(state)
+            parts.set_model("grid", fitted)
+        found += parts.judge(one)
+    assert found == expected
+    assert parts.dump() == whole.dump()
+    assert of_kind(AlertKind.ANOMALY, found)
+
+
+def test_changed_roles_do_not_cost_the_memory(fitted: CombinedModel) -> None:
     judge = ready(fitted)
-    stream = home(14, 14.5) + home(14.5, 14.5 + 1 / 48, 4000.0) + home(14.5 + 1 / 48, 15)
-    assert of_kind(AlertKind.ANOMALY, findings(judge, stream)) == []
+    before = judge.dump()
+    judge.update_meter(judge.meter)
+    assert judge.dump() == before
 
 
-def test_a_fit_is_wanted_at_seven_days_then_monthly(fitted: GaussianModel) -> None:
+def test_a_fit_is_wanted_at_seven_days() -> None:
     judge = judge_for()
     asked = []
     for one in home(0, 9.1):
@@ -99,16 +212,36 @@ def test_a_fit_is_wanted_at_seven_days_then_monthly(fitted: GaussianModel) -> No
             asked.append((one.at_ms - MIDNIGHT_MS) / DAY_MS)
     # Not answered: asked again a day of data later.
     assert asked == pytest.approx([7.0, 8.0, 9.0], abs=0.02)
-    judge.set_model("grid", fitted)
-    asked = []
-    for one in home(14, 46.1):
-        judge.judge(one)
-        if judge.wants_fit():
-            asked.append((one.at_ms - fitted.to_ms) / DAY_MS)
+
+
+def test_a_refit_is_wanted_after_a_month() -> None:
+    asked = asked_days(judge_by(Silent()), home(14, 46.1))
     assert asked == pytest.approx([30.0, 31.0, 32.0], abs=0.02)
 
 
-def test_switched_off_it_neither_scores_nor_asks(fitted: GaussianModel) -> None:
+def test_a_moved_base_load_asks_for_an_early_refit() -> None:
+    asked = asked_days(judge_by(Silent()), home(-42, 14) + home(14, 24, 250.0))
+    assert asked
+    assert 6.9 < asked[0] < 9
+
+
+def test_while_an_alert_is_open_only_a_new_normal_asks_early() -> None:
+    judge = judge_by(Loud())
+    asked = asked_days(judge, home(-42, 14) + home(14, 23, 250.0))
+    assert asked == pytest.approx([7.0, 8.0], abs=0.05)
+    assert of_kind(AlertKind.ANOMALY, findings(judge, home(23, 23.5, 250.0)))
+
+
+def test_the_index_of_an_even_home_is_small() -> None:
+    shift = BaseShift()
+    wild = random.Random(5)
+    for minute in range(0, 60 * 24 * 40, 5):
+        shift.add(minute * MINUTE_MS, 150 + wild.expovariate(1 / 60))
+    assert 0 <= shift.index(40 * DAY_MS) < SHIFTED / 5
+    assert BaseShift().index(DAY_MS) == 0.0
+
+
+def test_switched_off_it_neither_scores_nor_asks(fitted: CombinedModel) -> None:
     judge = judge_for(gaussian=0)
     judge.set_model("grid", fitted)
     assert findings(judge, home(0, 8, 1500.0)) == []

@@ -2,8 +2,10 @@
 
 import random
 
-from gateway.domain.alerts import AlertKind
-from gateway.domain.readings import Mark, Stored
+import pytest
+
+from gateway.domain.alerts import AlertKind, Finding
+from gateway.domain.readings import Channel, Mark, Stored
 from tests.support.judging import NOON_MS, channel, findings, judge_for, reading, stream
 
 
@@ -55,3 +57,70 @@ def test_power_that_moves_an_idle_channel_and_a_constant_test_signal_are_no_faul
     assert findings(judge_for(), wandering(3, None)) == []
     assert findings(judge_for(), wandering(3, 0.5, 0.01)) == []
     assert findings(judge_for(), stream(NOON_MS, 3 * 3600, 10_000)) == []
+
+
+def quarters(count: int, ch: Channel, *, v: float | None = None, first: int = 0) -> list[Stored]:
+    """Return quarter hours, as a table has them."""
+    return [
+        reading(NOON_MS + k * 900_000, 900_000, v=v and v + k % 9, f=None, ch={"load1": ch})
+        for k in range(first, first + count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ch", "voltage_v", "said"),
+    [
+        (Channel(None, 11_080.0, 1.0, 0.0), None, "exactly 11080 W for 24.0 h: the sensor"),
+        (Channel(134.7, None, 1.0, 0.0), 231.0, "exactly 134.7 A for 24.0 h while the voltage"),
+    ],
+    ids=["power", "current"],
+)
+def test_a_table_s_value_that_stands_still_for_a_day_is_frozen(
+    ch: Channel, voltage_v: float | None, said: str
+) -> None:
+    judge = judge_for()
+    assert of(findings(judge, quarters(96, ch, v=voltage_v))) == []
+    (frozen,) = of(findings(judge, quarters(1, ch, v=voltage_v, first=96)))
+    assert said in frozen.detail
+    again = Channel(ch.i and 130.0, ch.p and 9000.0, 1.0, 0.0)
+    (over,) = of(findings(judge, quarters(1, again, v=voltage_v, first=97)))
+    assert not over.active
+
+
+@pytest.mark.parametrize(
+    "ch",
+    [
+        Channel(None, 2100.0, 1.0, 0.0),  # a meter that rounds to 100 W
+        Channel(None, 55.0, 1.0, 0.0),  # what stands by
+        Channel(4.8, None, 1.0, 0.0),
+        Channel(None, 0.0, 1.0, 0.0),
+    ],
+    ids=["coarse", "small", "few amperes", "nothing"],
+)
+def test_a_day_of_a_coarse_or_small_value_is_no_fault(ch: Channel) -> None:
+    assert of(findings(judge_for(), quarters(200, ch, v=231.0))) == []
+
+
+def of(found: list[Finding]) -> list[Finding]:
+    return [finding for finding in found if finding.key[2] is AlertKind.SENSOR_FAULT]
+
+
+def test_a_temperature_that_cannot_be_is_a_stuck_sensor() -> None:
+    judge = judge_for()
+
+    def oil(minute: int, degrees_c: float, name: str = "oil_temp") -> list[Finding]:
+        at_ms = NOON_MS + minute * 60_000
+        return of(judge.judge(reading(at_ms, 60_000, aux={name: degrees_c})))
+
+    assert [oil(minute, 61.5) for minute in range(20)] == [[]] * 20
+    assert [oil(minute, 244.0, "oil_level") for minute in range(20, 40)] == [[]] * 20
+    assert [oil(minute, 244.0) for minute in range(40, 49)] == [[]] * 9
+    (stuck,) = oil(49, 246.0)
+    assert stuck.key == ("home", "", AlertKind.SENSOR_FAULT)
+    assert stuck.detail.startswith("oil_temp has been at 246 °C for 10 min, above the 180 °C")
+    assert stuck.evidence["limit_c"] == 180.0
+    assert [oil(minute, 62.0) for minute in range(50, 59)] == [[]] * 9
+    (over,) = oil(59, 62.0)
+    assert not over.active
+    (cold,) = [one for minute in range(60, 70) for one in oil(minute, -242.0)]
+    assert "below the -60 °C" in cold.detail

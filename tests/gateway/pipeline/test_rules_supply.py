@@ -3,6 +3,8 @@
 import pytest
 
 from gateway.domain.alerts import AlertKind, AlertState, Severity
+from gateway.domain.readings import Channel
+from gateway.pipeline.judge import MeterJudge
 from tests.support.judging import NOON_MS, alerts, findings, judge_for, of_kind, stream
 
 
@@ -36,6 +38,29 @@ def test_a_supply_that_comes_and_goes_is_one_outage() -> None:
     readings += stream(NOON_MS + 200_000, 30)
     outages = [a for a in alerts(judge_for(), readings) if a.key[2] is AlertKind.OUTAGE]
     assert [a.state for a in outages] == [AlertState.RESOLVED]
+
+
+def phases(l2_v: float) -> dict[str, Channel]:
+    """Return two phases, the second with a voltage of its own."""
+    one = Channel(i=1.0, p=200.0, wh_in=None, wh_out=None)
+    return {"l1": one, "l2": Channel(i=0.1, p=None, wh_in=None, wh_out=None, v=l2_v)}
+
+
+def test_a_phase_without_power_is_told_of_that_phase() -> None:
+    judge = judge_for()
+    found = findings(judge, stream(NOON_MS, 30, ch=phases(231.0)))
+    found += findings(judge, stream(NOON_MS + 30_000, 30, ch=phases(0.0)))
+    (out,) = [finding for finding in found if finding.key[2] is AlertKind.OUTAGE]
+    assert (out.key[1], out.severity, out.title) == ("l2", Severity.CRITICAL, "Phase without power")
+    again = MeterJudge(judge.meter, judge.settings, judge.zone)
+    again.load(judge.dump())
+    back = findings(again, stream(NOON_MS + 60_000, 30, ch=phases(230.0)))
+    assert [(b.key[1], b.active) for b in back if b.key[2] is AlertKind.OUTAGE] == [("l2", False)]
+
+
+def test_a_house_without_power_is_one_outage_whatever_its_phases() -> None:
+    found = findings(judge_for(), stream(NOON_MS, 30, v=0.0, ch=phases(0.0)))
+    assert [f.key[1] for f in found if f.key[2] is AlertKind.OUTAGE] == [""]
 
 
 @pytest.mark.parametrize(

@@ -176,8 +176,7 @@ class Site:
         """Roll up and judge all that is committed."""
         if not self.deriver.loaded.is_set():
             await self.deriver.load()
-        while await self.deriver.step():
-            pass
+        await self.deriver.settle()
 
     async def restart_deriving(self) -> None:
         """Forget rollups and judging in memory and go on from what is stored."""

@@ -9,11 +9,14 @@ from gateway.services import diagnoses, store_diagnoses
 from gateway.services.doctor import examine, failed
 from gateway.services.doctor_facts import (
     BrokerFacts,
+    CertificateFacts,
     Check,
     ClockFacts,
+    CloudFacts,
     DaemonFacts,
     DatabaseFacts,
     DiskFacts,
+    HardeningFacts,
     Level,
     MachineFacts,
     MeterFacts,
@@ -79,6 +82,15 @@ class World:
 
     def machine(self) -> MachineFacts:
         return MACHINE
+
+    def certificates(self) -> list[CertificateFacts]:
+        return [CertificateFacts("web", "/etc/wattwarden/web.crt", 700.0)]
+
+    def cloud(self) -> CloudFacts | None:
+        return CloudFacts("home-1", account=True, word="connected")
+
+    def hardening(self) -> HardeningFacts | None:
+        return HardeningFacts(1.5, (), 9)
 
 
 def worst(checks: list[Check]) -> Level:

@@ -56,6 +56,7 @@ class FakeLink:
     def __init__(self) -> None:
         self.puback: list[int] = []
         self.acks: list[tuple[Ack, int | None]] = []
+        self.sent: list[tuple[str, bytes, bool]] = []
         self.paused = 0
         self.resumed = 0
         self.lost = asyncio.Event()
@@ -74,6 +75,9 @@ class FakeLink:
 
     def publish_live(self, topic: str, payload: str) -> None:
         del topic, payload  # no test of the intake looks at them
+
+    def send(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        self.sent.append((topic, payload, retain))
 
     def pause(self) -> None:
         self.paused += 1
@@ -170,6 +174,21 @@ async def test_rule_d_acks_leave_the_time_out_while_the_clock_is_untrusted(rig: 
     rig.send(window(0))
     await until(lambda: rig.link.acks)
     assert rig.link.acks[0][1] is None
+    await stop(task)
+
+
+async def test_a_meter_removed_meanwhile_gets_no_ack_that_would_stay_with_the_broker(
+    rig: Rig,
+) -> None:
+    rig.store.hold = True
+    task = await started(rig)
+    token = rig.send(window(0))
+    await until(lambda: rig.store.held)
+    for meter in rig.intake.ledger.meters.values():
+        meter.removed = True
+    rig.store.release()
+    await until(lambda: rig.committed)
+    assert (rig.link.puback, rig.link.acks) == ([token], [])
     await stop(task)
 
 

@@ -5,12 +5,15 @@ from collections.abc import Callable
 import pytest
 
 from gateway.adapters.store.retention import SqlRetentionStore
+from gateway.adapters.store.series import read_series
 from gateway.services.retention import Retention
+from gateway.services.series import SeriesQuery
 from tests.gateway.services.site_rig import START_MS, Site, same_bucket, window, windows
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
 MANY = 9000  # two whole segments and some
+FOUR_DAYS_OF_MINUTES = 4 * 1440
 
 
 async def fill(site: Site, *, judge: bool = True) -> None:
@@ -163,3 +166,29 @@ async def test_rule_l_row_numbers_go_on_after_everything_was_retired(site: Site)
     newest = site.ledger.next_row
     site.database.write_now(lambda db: db.execute("DELETE FROM readings").rowcount)
     assert site.reload().next_row == newest
+
+
+def minute(seq: int) -> dict[str, object]:
+    """Return a window of a minute."""
+    up = (seq + 1) * 60_000
+    return window(seq, up=up, t=START_MS + up, dt=60_000)
+
+
+async def test_rule_l_when_no_raw_reading_is_left_to_give_minutes_become_quarters(
+    site: Site,
+) -> None:
+    site.now.wall = START_MS + 5 * DAY_MS
+    for first in range(0, FOUR_DAYS_OF_MINUTES, 120):
+        site.plan([minute(seq) for seq in range(first, first + 120)])
+    site.commit()
+    await site.derive()
+    await site.deriver.drain()
+    before = site.rolled("15m")
+    assert len(site.rolled("1m")) == FOUR_DAYS_OF_MINUTES
+    await retention(site, max_bytes=1).look()
+    days = {start // DAY_MS for start in site.rolled("1m")}
+    assert len(days) == 3  # the newest, and two before it
+    after = site.rolled("15m")
+    assert all(same_bucket(after[start], before[start]) for start in before)
+    day = SeriesQuery("home", "grid", ("p",), START_MS, START_MS + DAY_MS // 2, "auto")
+    assert site.database.read_now(lambda db: read_series(db, site.zone, day)).resolution == "15m"

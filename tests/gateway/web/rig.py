@@ -17,16 +17,16 @@ from gateway.adapters.passwords import Argon2Passwords
 from gateway.domain.alerts import Alert, AlertKind, AlertState, HistoryEntry, Severity
 from gateway.domain.errors import NotFoundError
 from gateway.domain.meters import ChannelInfo, MeterInfo, Role
-from gateway.domain.readings import Channel, Stored
+from gateway.domain.readings import Channel, GapSpan, Stored
 from gateway.services.accounts import USER_OPERATIONS, Accounts
 from gateway.services.energy import Energy, EnergyQuery, Interval, Used, boundaries
 from gateway.services.first_run import FirstRun
 from gateway.services.lockout import Lockout
-from gateway.services.series import Column, GapSpan, Series, SeriesQuery, check
+from gateway.services.series import Column, Series, SeriesQuery, check
 from gateway.services.stream import Hub
 from gateway.services.stream_feed import StreamFeed
 from gateway.services.tokens import Operation, Tokens, token_operations
-from gateway.services.views import AlertView, MeterView, RuntimeView
+from gateway.services.views import AlertView, Diagnostics, MeterView, RuntimeView
 from gateway.supervise import Health
 from gateway.web.app import create_app
 from gateway.web.deps import UTC, History, WebDeps
@@ -65,7 +65,10 @@ def meter_view(meter: str = "kitchen") -> MeterView:
     )  # fmt: skip
     channels = {"grid": ChannelInfo("grid", Role.GRID, 30.0)}
     info = MeterInfo(meter, label="Kitchen", registered_ms=NOW_MS, channels=channels)
-    return MeterView(info, online=True, state_ms=NOW_MS, fw="1.2.0", model=7, cal=3, last=last)
+    told = Diagnostics(-61, 81_234, 0, 3_600_000, 17)
+    return MeterView(
+        info, online=True, state_ms=NOW_MS, fw="1.2.0", model=7, cal=3, last=last, diagnostics=told
+    )
 
 
 @dataclass

@@ -52,6 +52,10 @@ async def test_options_and_refusals_tell_what_is_allowed(rig: Rig, path: str, al
             refused = await client.request(method, path)
             assert_problem(refused, 405)
             assert refused.headers["allow"] == allow
+        table = {"Content-Type": "multipart/form-data; boundary=x"}
+        assert_problem(await client.request("TRACE", path, content=b"--x", headers=table), 405)
+        tables = f"{API}/imports"
+        assert_problem(await client.request("DELETE", tables, content=b"--x", headers=table), 405)
         if "GET" not in allow:
             assert_problem(await client.get(path), 405)
         for method in ("OPTIONS", "PUT", "HEAD"):

@@ -7,7 +7,7 @@ from tests.gateway.web.rig import NOW_MS, Rig, alert_view, assert_problem, meter
 API = "/api/v1"
 
 
-async def test_an_alert_has_exactly_the_contract_s_keys(rig: Rig) -> None:
+async def test_an_alert_has_the_contract_s_keys_and_muted(rig: Rig) -> None:
     async with rig.login("vera") as client:
         page = (await client.get(f"{API}/alerts")).json()
         one = (await client.get(f"{API}/alerts/a1")).json()
@@ -27,6 +27,7 @@ async def test_an_alert_has_exactly_the_contract_s_keys(rig: Rig) -> None:
         "detail": "268.1 V for 3 s, above 264.5 V.",
         "evidence": {"voltage_v": 268.1, "limit_v": 264.5},
         "snoozed_until": None,
+        "muted": False,
         "history": [{"at": NOW_MS, "who": "system", "what": "opened"}],
     }
 
@@ -143,6 +144,9 @@ async def test_meters_show_their_last_reading_and_versions(rig: Rig) -> None:
     assert one["last"]["t"] == NOW_MS
     assert one["last"]["ch"]["grid"]["p"] == 871.2
     assert one["last"]["flags"] == ["clip"]
+    assert one["diagnostics"] == {
+        "rssi_dbm": -61, "heap_bytes": 81_234, "backlog": 0, "up_ms": 3_600_000, "starts": 17,
+    }  # fmt: skip
 
 
 async def test_status_joins_store_and_process(rig: Rig) -> None:

@@ -28,7 +28,9 @@ from gateway.adapters.store.retention import SqlRetentionStore
 from gateway.domain.meters import ChannelInfo, MeterInfo, Role
 from gateway.domain.readings import Mark
 from gateway.pipeline.decode import decode
-from gateway.services.deriving import Deriver, DeriveStore
+from gateway.services.deriving import Deriver
+from gateway.services.deriving_ports import DeriveStore
+from gateway.services.fitting import RESOLUTION
 from gateway.services.gapkeeper import sweep_gaps
 from gateway.services.intake_ports import IntakeStore
 from gateway.services.ledger import Ledger
@@ -195,11 +197,11 @@ async def test_a_rebuild_gives_what_the_remaining_rows_give(house: House) -> Non
     await house.send(spool(9, 10, p=300.0))
     await house.derive()
     assert await house.ports.derive.dirty() == []
-    history = await house.ports.derive.history(1, "home", "grid", START_MS + 10**7)
+    history = await house.ports.derive.history(1, "home", "grid", 0, START_MS + 10**7)
     held = [p.bucket for t in house.deriver.tracks.values() for p in t.roll.open_parts()
-            if p.resolution == "15m"]  # fmt: skip
+            if p.resolution == RESOLUTION]  # fmt: skip
     history.add(held)
-    assert [quarter.p_mean_w for quarter in history.quarters()] == [300.0, 100.0]
+    assert history.minutes()["p_mean_w"].tolist() == [300.0, 100.0]
 
 
 async def test_an_anchor_that_falls_moves_the_rows_it_placed(house: House) -> None:
@@ -330,13 +332,15 @@ async def told(house: House) -> object:
     rows = await house.ports.derive.rows_after(0, 1000)
     meters = await house.ports.derive.load_meters()
     alerts = await house.ports.derive.load_alerts()
-    quarters = [
-        (await house.ports.derive.history(no, "home", name, 2**45)).quarters()
+    minutes = [
+        (await house.ports.derive.history(no, "home", name, 0, 2**45)).minutes()
         for record in meters
         for name, no in record.channel_nos.items()
     ]
+    # As text, in which what is unknown equals what is unknown.
+    history = [str((one.start_ms.tolist(), one.values.tolist())) for one in minutes]
     dirty = [one[1:] for one in await house.ports.derive.dirty()]
-    return picture(await house.reload()), rows, meters, alerts, quarters, dirty
+    return picture(await house.reload()), rows, meters, alerts, history, dirty
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))

@@ -1,8 +1,10 @@
 """Series out of SQLite: raw columns, intervals that never lag, gaps, and what is refused."""
 
 import asyncio
+import math
 import threading
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,10 @@ from hypothesis import strategies as st
 from gateway.adapters.store.history import SqlHistory
 from gateway.adapters.store.packed import alike_columns, raw_columns
 from gateway.domain.errors import BadInputError, NotFoundError
-from gateway.domain.readings import Channel, Reading, apparent_power_va, power_factor
+from gateway.domain.readings import Channel, GapSpan, Reading, apparent_power_va, power_factor
 from gateway.services import series as series_module
 from gateway.services.planner import pack
-from gateway.services.series import FIELDS, GapSpan, Series, SeriesQuery, TooMuchError
+from gateway.services.series import FIELDS, Column, Series, SeriesQuery, TooMuchError
 from tests.gateway.services.site_rig import START_MS, UTC, Site, spool, window, windows
 
 MINUTE_MS = 60_000
@@ -35,12 +37,23 @@ async def history(site: Site) -> AsyncIterator[SqlHistory]:
     made.close()
 
 
+def listed(found: Series) -> Series:
+    """Return a series with lists for arrays, None for what was not measured."""
+    columns: dict[str, Column] = {name: plain(column) for name, column in found.columns.items()}
+    return replace(found, t=[int(t) for t in found.t], columns=columns)
+
+
+def plain(column: Column) -> list[float | None]:
+    """Return a column as a list, None for NaN."""
+    return [None if one is None or math.isnan(one) else one for one in list(column)]
+
+
 async def ask(history: SqlHistory, fields: str = "p", **changes: Any) -> Series:  # noqa: ANN401
     asked: dict[str, Any] = {
         "meter": "home", "channel": "grid", "fields": tuple(fields.split(",")),
         "start_ms": START_MS - 3_600_000, "end_ms": START_MS + 36_000_000,
     }  # fmt: skip
-    return await history.series(SeriesQuery(**asked | changes), lambda series: series)
+    return await history.series(SeriesQuery(**asked | changes), listed)
 
 
 async def test_raw_is_what_was_sent_nulls_included(site: Site, history: SqlHistory) -> None:
@@ -206,7 +219,7 @@ readings = st.builds(
 @given(st.lists(readings, min_size=1, max_size=30))
 def test_columns_are_what_the_readings_say(found: list[Reading]) -> None:
     rows = [(k, r.n, pack(r)) for k, r in enumerate(found)]
-    columns = raw_columns(rows, "grid", FIELDS)
+    columns = {name: plain(c) for name, c in raw_columns(rows, "grid", FIELDS).items()}
     for k, reading in enumerate(found):
         own = reading.ch.get("grid")
         voltage = None if own is None else reading.v if own.v is None else own.v
@@ -216,9 +229,14 @@ def test_columns_are_what_the_readings_say(found: list[Reading]) -> None:
         pf = None if own is None else power_factor(own.p, apparent_power_va(voltage, own.i))
         assert {name: columns[name][k] for name in wanted} == wanted
         assert columns["pf"][k] == (None if pf is None else round(pf, 4))
-        joined = alike_columns(rows[k][2] * 3, 3, "grid", FIELDS)
-        if joined is not None:  # None: a body is laid out in a way that is looked at by itself
-            assert {name: [columns[name][k]] * 3 for name in FIELDS} == joined
+        body = rows[k][2]
+        thrice = b"".join(b"%d" % (START_MS + 1000 * place) + body for place in range(3))
+        together = alike_columns(thrice, 3, "grid", FIELDS)
+        if together is not None:  # None: a body is laid out in a way that is looked at by itself
+            assert {name: [columns[name][k]] * 3 for name in FIELDS} == {
+                name: plain(column) for name, column in together[1].items()
+            }
+            assert together[0].tolist() == [START_MS, START_MS + 1000, START_MS + 2000]
 
 
 async def test_odd_readings_among_alike_ones_stand_where_they_belong(

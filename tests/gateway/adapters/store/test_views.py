@@ -12,15 +12,18 @@ from hypothesis import strategies as st
 from gateway.adapters.memory_views import MemoryViews
 from gateway.adapters.store.capacity import DAY_MS, daily_bytes
 from gateway.adapters.store.database import Database
+from gateway.adapters.store.intake import write_batch
 from gateway.adapters.store.views import SqlViews
 from gateway.domain.alerts import Alert, AlertKind, AlertState, HistoryEntry, Severity
 from gateway.domain.errors import BadInputError, NotFoundError
 from gateway.domain.meters import ChannelInfo, MeterInfo, Role
 from gateway.domain.readings import Stored
+from gateway.services.batches import Batch, MeterState
 from gateway.services.views import (
     LONGEST_HISTORY,
     AlertFilter,
     AlertView,
+    Diagnostics,
     MeterView,
     Views,
     read_cursor,
@@ -38,6 +41,9 @@ def no_reading(_: str) -> Stored | None:
 
 def put_meter(db: sqlite3.Connection, view: MeterView) -> None:
     state = {"online": view.online, "fw": view.fw, "model": view.model, "cal": view.cal}
+    if (told := view.diagnostics) is not None:
+        state |= {"rssi": told.rssi_dbm, "heap": told.heap_bytes, "backlog": told.backlog}
+        state |= {"up": told.up_ms, "bootn": told.starts}
     number = db.execute(
         "INSERT INTO meters (id, recorded, label, registered_ms, state, state_ms, online)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -61,7 +67,7 @@ def put_meter(db: sqlite3.Connection, view: MeterView) -> None:
 def put_alert(db: sqlite3.Connection, view: AlertView) -> None:
     alert = view.alert
     db.execute(
-        "INSERT INTO alerts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO alerts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
         (
             alert.id, *alert.key[:2], alert.key[2].value, alert.severity.value, alert.state.value,
             alert.opened_ms, alert.updated_ms, alert.resolved_ms, alert.count, alert.title,
@@ -108,7 +114,10 @@ def a_meter(meter: str) -> MeterView:
         "load1": ChannelInfo("load1", Role.LOAD),
     }
     info = MeterInfo(meter, label="Küche", registered_ms=NOW_MS, channels=channels)
-    return MeterView(info, online=True, state_ms=NOW_MS, fw="1.2.0", model=7, cal=3)
+    told = Diagnostics(-61, 81_234, 0, 3_600_000, 17)
+    return MeterView(
+        info, online=True, state_ms=NOW_MS, fw="1.2.0", model=7, cal=3, diagnostics=told
+    )
 
 
 def an_alert(
@@ -153,6 +162,56 @@ async def test_meters_come_by_id_in_pages(make: Make) -> None:
 async def test_a_meter_that_never_spoke_is_shown(make: Make) -> None:
     silent = MeterView(MeterInfo("m1", recorded=True, registered_ms=1))
     assert await make([silent], []).get_meter("m1") == silent
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ({"online": False}, None),  # a last will
+        ({"rssi": 0, "heap": 0, "backlog": 0}, Diagnostics(backlog=0)),  # no radio, no board
+        ({"rssi": "good", "heap": 1e9, "backlog": True, "up": 1 << 60, "bootn": []}, None),
+    ],
+)
+async def test_what_a_meter_does_not_say_of_itself_is_unknown(
+    database: Database, said: dict[str, object], shown: Diagnostics | None
+) -> None:
+    database.write_now(lambda db: put_meter(db, a_meter("m1")))
+    database.write_now(lambda db: db.execute("UPDATE meters SET state = ?", [json.dumps(said)]))
+    views = SqlViews(database, max_bytes=MAX_BYTES, latest=no_reading, now_ms=lambda: NOW_MS)
+    assert (await views.get_meter("m1")).diagnostics == shown
+
+
+async def test_what_a_meter_said_of_itself_stays_known_when_it_is_gone(database: Database) -> None:
+    database.write_now(lambda db: put_meter(db, a_meter("m1")))
+    (number,) = database.write_now(lambda db: db.execute("SELECT no FROM meters").fetchone())
+    views = SqlViews(database, max_bytes=MAX_BYTES, latest=no_reading, now_ms=lambda: NOW_MS)
+
+    async def told(at_ms: int, said: dict[str, object]) -> MeterView:
+        batch = Batch()
+        online = said["online"] is True
+        batch.states[number] = MeterState(number, json.dumps(said), at_ms, online)
+        database.write_now(lambda db: write_batch(db, batch))
+        return await views.get_meter("m1")
+
+    well = {"online": True, "fw": "1.9.0", "model": 17, "cal": 13, "backlog": 2}
+    here = await told(NOW_MS - 50, well)
+    assert (here.online, here.fw, here.model, here.cal) == (True, "1.9.0", 17, 13)
+    for _ in range(2):
+        gone = await told(NOW_MS - 40, {"online": False})
+        assert (gone.online, gone.state_ms) == (False, NOW_MS - 40)
+        assert (gone.fw, gone.model, gone.cal) == ("1.9.0", 17, 13)
+        assert gone.diagnostics == Diagnostics(backlog=2)
+    again = await told(NOW_MS, {"online": True, "fw": "1.3.0"})
+    assert (again.fw, again.model, again.diagnostics) == ("1.3.0", None, None)
+
+
+def test_a_will_in_the_same_commit_keeps_what_was_said_before_it() -> None:
+    will = MeterState(1, '{"online":false}', 60, online=False)
+    said = '{"online":true,"fw":"1.2.0"}'
+    assert json.loads(will.after(said).payload) == {"online": False, "fw": "1.2.0"}
+    assert will.after(None) == will
+    here = MeterState(1, said, 70, online=True)
+    assert here.after('{"online":false,"model":7}') == here
 
 
 async def test_alerts_page_newest_first_without_loss(make: Make) -> None:

@@ -1,0 +1,1 @@
+"""The cloud: documents of what the gateway holds, and their way to Firebase."""

@@ -1,0 +1,43 @@
+"""Has a model fitted in a process of its own (`gateway.refitting`)."""
+
+import asyncio
+import sys
+
+import msgspec
+
+from gateway.refitting import Answer, order_of
+from gateway.services.fitting import Fitted, History
+from tinymodels.detect.combined import CombinedModel
+from tinymodels.detect.contract import Options
+
+
+class FitFailedError(Exception):
+    """The process that fitted ended without a model; the text says how."""
+
+
+async def fit_in_process(
+    history: History, options: Options, champion: CombinedModel | None, before_ms: int
+) -> Fitted | None:
+    """Return a model, warm, or None where the old one stays; FitFailedError.
+
+    Whoever cancels it ends the process too.
+    """
+    order = await asyncio.to_thread(order_of, history, options, champion, before_ms)
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway.refitting", stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        said, complaint = await child.communicate(order)
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+    if child.returncode:
+        last = complaint.decode(errors="replace").strip().rsplit("\n", 1)[-1][:300]
+        msg = f"the process that fits ended with {child.returncode}: {last}"
+        raise FitFailedError(msg)
+    answer = msgspec.msgpack.decode(said, type=Answer)
+    if answer.error:
+        raise FitFailedError(answer.error)
+    return answer.fitted()

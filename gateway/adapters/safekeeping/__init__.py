@@ -1,0 +1,1 @@
+"""One file that holds a whole site, and its way back onto another card."""

@@ -1,0 +1,344 @@
+"""Calibrations: measured step by step, fitted, signed, sent, checked; each step outlives a kill."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Protocol
+
+import msgspec
+
+from calibration import judge
+from calibration.apply import Applied
+from calibration.fit import LoadPoint, fit
+from calibration.points import Pair, merged, spread
+from calibration.record import POINTS_MAX
+from calibration.sums import RawSums, combined, parse
+from calibration.uncertainty import COVERAGE, Instrument, repeatability
+from gateway.domain.errors import BadInputError, NotFoundError, TransientError
+from gateway.domain.readings import Stored
+from gateway.services.bundle_forms import Progress, signed_text
+from gateway.services.calibration_forms import (
+    PERCENT,
+    CalibrationStore,
+    Check,
+    Load,
+    Made,
+    Session,
+)
+from gateway.services.commands import Commands
+from gateway.services.placer import Now
+from gateway.services.rollout import Rollout
+
+KIND = "calibration"
+LONGEST_COLLECT_S = 30  # of one stretch: callers wait for a minute at most
+MOST_PAIRS = 400
+LOOK_S = 0.05
+# At k = 2 one right calibration in twenty would be refused, at k = 3 one in some hundred.
+CHECK_COVERAGE = 3.0
+SHOWN_S, SHOWN_LEAST = 20.0, 3
+TOO_LATE = "expired"  # a meter's answer to an order that is older than its time to live
+
+
+class Key(Protocol):
+    """What signs."""
+
+    def sign(self, message: bytes) -> bytes:
+        """Return an ed25519 signature."""
+
+
+class Collected(msgspec.Struct, frozen=True):
+    """One stretch: raw sums, and per channel what the meter itself showed meanwhile."""
+
+    sums: RawSums
+    shown: Mapping[str, Applied]
+
+
+@dataclass
+class _Seen:
+    """Readings that began after a moment of the meter's own clock."""
+
+    after_up_ms: int
+    rows: list[Stored] = field(default_factory=list)
+    enough: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def add(self, reading: Stored) -> None:
+        """Take a reading that is not too old."""
+        if reading.up_ms - reading.dt_ms >= self.after_up_ms:
+            self.rows.append(reading)
+        if len(self.rows) >= SHOWN_LEAST:
+            self.enough.set()
+
+
+class Calibrating:
+    """One session per meter; all calls from the event loop, one at a time per meter."""
+
+    def __init__(  # noqa: PLR0913 - the parts it joins
+        self,
+        store: CalibrationStore,
+        *,
+        commands: Commands,
+        rollout: Rollout,
+        key: Callable[[], Key],
+        latest: Callable[[str], Stored | None],
+        now: Now,
+    ) -> None:
+        self._store = store
+        self._commands = commands
+        self._rollout = rollout
+        self._key = key
+        self._latest = latest
+        self._now = now
+
+    async def begin(self, meter: str, instrument: Instrument, *, fresh: bool, by: str) -> Session:
+        """Return the session that was interrupted, or begin one.
+
+        `fresh` forgets an interrupted one, and so does another reference instrument: points of
+        two instruments do not belong into one record.
+        """
+        session = await self._store.session(meter)
+        if session is not None and not fresh and session.instrument == instrument:
+            return session
+        session = Session(meter, self._now.wall_ms(), by, instrument)
+        await self._store.save_session(session, self._now.wall_ms())
+        return session
+
+    async def collect(self, meter: str, seconds: int, *, by: str, shown: bool = False) -> Collected:
+        """Measure for some seconds; `shown` also tells what the meter itself read meanwhile.
+
+        BadInputError tells why the meter could not, TransientError that it may later.
+        """
+        if not 1 <= seconds <= LONGEST_COLLECT_S:
+            msg = f"seconds: from 1 to {LONGEST_COLLECT_S}"
+            raise BadInputError(msg)
+        if not shown:
+            return Collected(parse(await self._told(meter, "calibrate", by, seconds=seconds)), {})
+        up = (await self._told(meter, "report", by)).get("up")
+        rows = _Seen(up if isinstance(up, int) else 0)
+        watching = asyncio.create_task(self._watch(meter, rows))
+        try:
+            data = await self._told(meter, "calibrate", by, seconds=seconds)
+            with contextlib.suppress(TimeoutError):  # readings take their time to be stored
+                async with asyncio.timeout(SHOWN_S):
+                    await rows.enough.wait()
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+        return Collected(parse(data), _means(rows.rows))
+
+    async def _told(self, meter: str, kind: str, by: str, **args: object) -> dict[str, object]:
+        done = await self._commands.send(meter, kind, args, by=by)
+        if not done.ok and done.error == TOO_LATE:
+            msg = (
+                f"meter {meter} got the order to measure too late; look at its Wi-Fi: wattwarden"
+                " doctor. Then run the same command again, it goes on where it was"
+            )
+            raise TransientError(msg)
+        if not done.ok:
+            msg = f"meter {meter}: {done.error}"
+            raise BadInputError(msg)
+        return done.data
+
+    async def _watch(self, meter: str, seen: "_Seen") -> None:
+        """Note each reading of the meter, until cancelled."""
+        before = None
+        while True:
+            newest = self._latest(meter)
+            if newest is not None and newest is not before:
+                before = newest
+                seen.add(newest)
+            await asyncio.sleep(LOOK_S)
+
+    async def no_load(self, meter: str, parts: Sequence[RawSums]) -> Session:
+        """Keep the measurement without load. BadInputError says what is wrong with it."""
+        session = await self._session(meter)
+        if not parts or len(parts) > MOST_PAIRS:
+            msg = f"parts: from 1 to {MOST_PAIRS} stretches"
+            raise BadInputError(msg)
+        whole = combined(parts)
+        judge.judge_no_load(whole)
+        session.no_load, session.loads, session.version = whole, [], 0
+        await self._store.save_session(session, self._now.wall_ms())
+        return session
+
+    async def load(
+        self, meter: str, channel: str, pairs: Sequence[Pair], *, allow_reversed: bool
+    ) -> Session:
+        """Keep a load. BadInputError says what is wrong with it, and what to do."""
+        session = await self._session(meter)
+        no_load = _measured(session)
+        _check_pairs(pairs)
+        point = merged(channel, pairs)
+        judge.judge_load(
+            channel, point.sums, point.reference, no_load, allow_reversed=allow_reversed
+        )
+        own = [one for one in session.loads if one.channel == channel]
+        if len(own) >= POINTS_MAX - 1:
+            msg = f"channel {channel}: {len(own)} loads are there already, as many as fit"
+            raise BadInputError(msg)
+        alone = replace(no_load, channels={channel: no_load.channels[channel]})
+        fit(alone, [*_points(own), point], version=1)  # says what does not fit together
+        session.loads.append(Load(channel, pairs))
+        session.version = 0
+        await self._store.save_session(session, self._now.wall_ms())
+        return session
+
+    async def finish(self, meter: str, *, by: str) -> Made:
+        """Fit, sign and send; called again it sends the same record again."""
+        session = await self._session(meter)
+        if session.version:
+            made = await self._one(meter, session.version)
+        else:
+            made = await self._fitted(session, by)
+            session.version = made.version
+            await self._store.keep(made, session)
+        await self._publish(made, by)
+        return made
+
+    async def _fitted(self, session: Session, by: str) -> Made:
+        now_ms = self._now.wall_ms()
+        no_load = _measured(session)
+        version = await self._next_version(session.meter, by)
+        errors = [spread(one.channel, one.pairs).volts for one in session.loads]
+        record = fit(
+            no_load,
+            _points(session.loads),
+            version=version,
+            made=datetime.fromtimestamp(now_ms / 1000, UTC).date().isoformat(),
+            repeats=repeatability(errors) if errors else 1.0,
+        )
+        return Made(
+            session.meter, version, now_ms, by, record, session.instrument, no_load,
+            session.loads,
+        )  # fmt: skip
+
+    async def _next_version(self, meter: str, by: str) -> int:
+        """Return a version above all that the gateway or the meter know of."""
+        await self._rollout.load()
+        made = await self._store.made(meter)
+        known = max((one.version for one in made), default=0)
+        told = await self._commands.send(meter, "report", {}, by=by)
+        versions = told.data.get("versions")
+        runs = versions.get(KIND) if isinstance(versions, Mapping) else None
+        return max(known, self._rollout.highest(KIND, meter), runs or 0) + 1
+
+    async def _publish(self, made: Made, by: str) -> None:
+        body = made.record.as_json().encode()
+        text = signed_text(KIND, made.meter, made.version, body)
+        sig = self._key().sign(text)
+        await self._rollout.publish(KIND, made.meter, made.version, body, sig, by=by)
+
+    def progress(self, meter: str) -> Progress | None:
+        """Return how far the meter is with its newest calibration."""
+        found = [one for one in self._rollout.progress(meter) if one.kind == KIND]
+        return found[0] if found else None
+
+    async def check(self, meter: str, channel: str, pairs: Sequence[Pair], shown: Applied) -> Check:
+        """Compare what the meter shows with one more load; the session ends when they agree."""
+        session = await self._session(meter)
+        if not session.version:
+            msg = f"meter {meter}: nothing was sent yet that could be checked"
+            raise BadInputError(msg)
+        _check_pairs(pairs)
+        made = await self._one(meter, session.version)
+        reference = merged(channel, pairs).reference
+        judge.judge_reference(reference, f"channel {channel}, check")
+        check = _compare(made, channel, pairs, shown, self._now.wall_ms())
+        await self._store.keep(msgspec.structs.replace(made, checks=[*made.checks, check]), session)
+        if check.passed:
+            await self._store.drop_session(meter)
+        return check
+
+    async def drop(self, meter: str) -> None:
+        """Forget an interrupted session; the calibration in force stays."""
+        await self._store.drop_session(meter)
+
+    async def made(self, meter: str) -> Sequence[Made]:
+        """Return a meter's calibrations, the newest first."""
+        return await self._store.made(meter)
+
+    async def one(self, meter: str, version: int | None) -> Made:
+        """Return a calibration, by default the newest. NotFoundError when there is none."""
+        return await self._one(meter, version)
+
+    async def rollback(self, meter: str, version: int | None, *, by: str) -> Made:
+        """Send an earlier record again under a new version; by default the one before."""
+        made = await self._store.made(meter)
+        wanted = self._rollout.wanted_version(KIND, meter)
+        earlier = [one for one in made if one.version < (wanted or 0)]
+        chosen = await self._one(meter, version) if version is not None else None
+        if chosen is None and not earlier:
+            msg = f"meter {meter} has no calibration before this one"
+            raise NotFoundError(msg)
+        old = chosen or earlier[0]
+        number = await self._next_version(meter, by)
+        again = msgspec.structs.replace(
+            old,
+            version=number,
+            record=replace(old.record, version=number),
+            note=f"as version {old.version}",
+        )
+        await self._store.keep(again, None)
+        await self._publish(again, by)
+        return again
+
+    async def _session(self, meter: str) -> Session:
+        session = await self._store.session(meter)
+        if session is None:
+            msg = f"meter {meter}: no calibration has been begun"
+            raise NotFoundError(msg)
+        return session
+
+    async def _one(self, meter: str, version: int | None) -> Made:
+        made = await self._store.made(meter)
+        for one in made:
+            if version in (None, one.version):
+                return one
+        which = "" if version is None else f" version {version}"
+        msg = f"meter {meter} has no calibration{which} that was made here"
+        raise NotFoundError(msg)
+
+
+def _measured(session: Session) -> RawSums:
+    if session.no_load is None:
+        msg = f"meter {session.meter}: measure without load first"
+        raise BadInputError(msg)
+    return session.no_load
+
+
+def _check_pairs(pairs: Sequence[Pair]) -> None:
+    if not 1 <= len(pairs) <= MOST_PAIRS:
+        msg = f"pairs: from 1 to {MOST_PAIRS} stretches"
+        raise BadInputError(msg)
+
+
+def _points(loads: Sequence[Load]) -> list[LoadPoint]:
+    return [merged(load.channel, load.pairs) for load in loads]
+
+
+def _means(rows: Sequence[Stored]) -> dict[str, Applied]:
+    """Return per channel the means of what a meter showed; nothing without readings."""
+    out: dict[str, Applied] = {}
+    names = rows[0].ch if rows else ()
+    for name in names:
+        good = [
+            (row.v, row.ch[name].i, row.ch[name].p, row.ch[name].q or 0.0)
+            for row in rows
+            if name in row.ch and None not in (row.v, row.ch[name].i, row.ch[name].p)
+        ]
+        if good:
+            columns = zip(*good, strict=True)
+            v, i, p, q = (sum(x or 0.0 for x in column) / len(good) for column in columns)
+            out[name] = Applied(v, i, p, q)
+    return out
+
+
+def _compare(made: Made, channel: str, pairs: Sequence[Pair], shown: Applied, at_ms: int) -> Check:
+    reference = merged(channel, pairs).reference
+    left = made.budget().of_load(channel, v=reference.v, i=reference.i)
+    scatter = spread(channel, pairs).gain if len(pairs) > 1 else 0.0
+    own = COVERAGE * (made.instrument.power(reference.p) ** 2 + scatter**2) ** 0.5
+    allowed = CHECK_COVERAGE / COVERAGE * (left.p**2 + own**2) ** 0.5
+    error = abs(shown.p) / reference.p - 1
+    return Check(channel, at_ms, shown, reference, PERCENT * error, PERCENT * allowed)

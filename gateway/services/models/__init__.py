@@ -1,0 +1,1 @@
+"""Models from elsewhere: pulled, tried, run in shadow, activated, watched, rolled back."""

@@ -1,0 +1,1 @@
+"""The installer's kit: puts the firmware on a meter and makes it known to broker and gateway."""

@@ -1,0 +1,213 @@
+"""A session's steps in the daemon: kept, gone on with, refused in words, checked, taken back."""
+
+import asyncio
+import json
+import math
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from calibration.nominal import A_PER_CODE, V_PER_CODE
+from gateway.adapters.memory_care import MemoryBundles, MemoryCalibrations, MemoryCommands
+from gateway.domain.errors import BadInputError, NotFoundError
+from gateway.domain.meters import MeterInfo
+from gateway.services.calibrating import Calibrating
+from gateway.services.calibration_operations import calibration_operations
+from gateway.services.commands import Commands
+from gateway.services.ledger import Ledger, Meter
+from gateway.services.rollout import Rollout
+from tests.gateway.services.site_rig import FakeNow
+from tests.support.signing import Signer
+
+NOISE = 3.2
+INSTRUMENT = {"name": "PM-231", "class_pct": 0.2, "digit_v": 0.0, "digit_p": 0.0}
+
+
+class Rig:
+    """The operations over memory, with a nominal meter that measures `amps` at 230 V."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self.ledger.meters["kitchen"] = Meter(1, MeterInfo("kitchen"))
+        self.amps, self.off, self.refusal = 0.0, 1.0, ""
+        self.random = np.random.default_rng(3)
+        self.desired: list[dict[str, Any]] = []
+        self.audit: list[str] = []
+        now = FakeNow()
+        self.commands = Commands(MemoryCommands(), self._send, lambda: self.ledger, now, self._note)
+        self.rollout = Rollout(MemoryBundles(), self._send, lambda: self.ledger, now)
+        self.store = MemoryCalibrations()
+        self.calibrating = Calibrating(
+            self.store, commands=self.commands, rollout=self.rollout,
+            key=lambda: cast("Any", Signer(5)), latest=lambda _: None, now=now,
+        )  # fmt: skip
+        self.names = calibration_operations(self.calibrating, self._note, "home")
+
+    async def _note(self, who: str, what: str, detail: str) -> None:
+        self.audit.append(f"{who} {what} {detail}")
+
+    def _send(self, meter: str, tail: str, payload: bytes, *, retain: bool = False) -> bool:
+        body = json.loads(payload)
+        assert retain == (tail == "desired")
+        if tail == "desired":
+            self.desired = body["bundles"]
+        else:
+            asyncio.get_running_loop().call_soon(self._answer, meter, body)
+        return True
+
+    def _answer(self, meter: str, cmd: dict[str, Any]) -> None:
+        data = {"up": 5, "versions": {"calibration": 4}} if cmd["kind"] == "report" else self.sums()
+        answer = {"id": cmd["id"], "ok": not self.refusal, "error": self.refusal, "data": data}
+        self.commands.heard(meter, json.dumps(answer).encode())
+
+    def sums(self) -> dict[str, Any]:
+        v, i = 230 / V_PER_CODE, self.amps * self.off / A_PER_CODE
+        chance = NOISE * v / math.sqrt(5 * 3000)
+        p, q = v * i + self.random.normal(0, chance), self.random.normal(0, chance)
+        row = {"rms": math.hypot(i, NOISE), "mean": 2048.0, "p": p, "q": q, "clipped": 0}
+        return {"windows": 5, "f": 50.0, "v": {"rms": v, "mean": 2048.0}, "ch": {"grid": row}}
+
+    async def op(self, name: str, **args: object) -> Any:  # noqa: ANN401 - JSON
+        return await self.names[f"calibration.{name}"]({"id": "kitchen", **args}, "ada")
+
+    async def stretches(self, amps: float, n: int = 6) -> list[dict[str, Any]]:
+        self.amps = amps
+        return [(await self.op("collect", seconds=5))["sums"] for _ in range(n)]
+
+    async def pairs(self, amps: float) -> list[dict[str, Any]]:
+        true = {"v": 230.0, "i": amps, "p": 230 * amps}
+        return [{"sums": sums, "reference": true} for sums in await self.stretches(amps)]
+
+    async def measured(self, *loads: float) -> None:
+        await self.op("begin", instrument=INSTRUMENT)
+        await self.op("no_load", parts=await self.stretches(0.0, 12))
+        for amps in loads:
+            await self.op("load", channel="grid", pairs=await self.pairs(amps))
+
+
+async def test_a_whole_session() -> None:
+    rig = Rig()
+    await rig.measured(0.3, 1.0, 5.0)
+    again = await rig.op("begin", instrument=INSTRUMENT)  # interrupted: it goes on
+    assert [round(one["i"], 1) for one in again["loads"]] == [0.3, 1.0, 5.0]
+    made = await rig.op("finish")
+    assert made["version"] == 5  # above the meter's own
+    assert [one["version"] for one in rig.desired] == [5]
+    assert (await rig.op("finish"))["version"] == 5  # killed and asked again: the same one
+    assert (await rig.op("status"))["state"] == "announced"
+    told = {"kind": "model", "bundle": "calibration", "version": 5, "ok": True}
+    rig.rollout.event("kitchen", told)
+    assert (await rig.op("status"))["state"] == "running"
+    shown = {"v": 230.0, "i": 3.0, "p": 692.0, "q": 0.0}
+    check = await rig.op("check", channel="grid", pairs=await rig.pairs(3.0), shown=shown)
+    assert check["passed"]
+    assert check["error_pct"] == pytest.approx(100 * 2 / 690, rel=1e-6)
+    with pytest.raises(NotFoundError, match="no calibration has been begun"):
+        await rig.op("finish")  # it is over
+    page = (await rig.op("certificate"))["html"]
+    assert "agrees" in page
+    assert "PM-231" in page
+    assert (await rig.op("show"))["state"] == "running"
+    assert rig.audit == ["ada calibration.finish kitchen version 5"] * 2
+
+
+async def test_a_check_that_fails_keeps_the_session() -> None:
+    rig = Rig()
+    await rig.measured(1.0, 5.0)
+    await rig.op("finish")
+    wrong = {"v": 230.0, "i": 3.0, "p": 700.0, "q": 0.0}
+    check = await rig.op("check", channel="grid", pairs=await rig.pairs(3.0), shown=wrong)
+    assert not check["passed"]
+    assert (await rig.op("begin", instrument=INSTRUMENT))["version"] == 5
+    assert (await rig.op("begin", instrument=INSTRUMENT, fresh=True))["version"] == 0
+
+
+async def test_another_reference_begins_anew() -> None:
+    rig = Rig()
+    await rig.measured(1.0)
+    other = await rig.op("begin", instrument={**INSTRUMENT, "class_pct": 1.0})
+    assert other["loads"] == []
+
+
+async def test_back_to_the_one_before_under_a_new_version() -> None:
+    rig = Rig()
+    await rig.measured(1.0, 5.0)
+    await rig.op("finish")
+    with pytest.raises(NotFoundError, match="no calibration before"):
+        await rig.op("rollback")
+    await rig.op("begin", instrument=INSTRUMENT, fresh=True)
+    rig.off = 1.01
+    await rig.measured(1.0, 5.0)
+    assert (await rig.op("finish"))["version"] == 6
+    back = await rig.op("rollback")
+    assert (back["version"], back["note"]) == (7, "as version 5")
+    first = await rig.op("show", version=5)
+    assert back["record"]["channels"] == first["record"]["channels"]
+    assert [one["version"] for one in rig.desired] == [7]
+    states = [(one["version"], one["state"]) for one in (await rig.op("list"))["items"]]
+    assert states == [(7, "announced"), (6, "earlier"), (5, "earlier")]
+
+
+async def test_steps_in_the_wrong_order_and_wrong_measurements() -> None:
+    rig = Rig()
+    with pytest.raises(NotFoundError):
+        await rig.op("load", channel="grid", pairs=await rig.pairs(1.0))
+    await rig.op("begin", instrument=INSTRUMENT)
+    with pytest.raises(BadInputError, match="measure without load first"):
+        await rig.op("load", channel="grid", pairs=await rig.pairs(1.0))
+    with pytest.raises(BadInputError, match="flow although nothing should"):
+        await rig.op("no_load", parts=await rig.stretches(1.0))
+    await rig.op("no_load", parts=await rig.stretches(0.0))
+    with pytest.raises(BadInputError, match="no load was measured"):
+        await rig.op("finish")
+    good = await rig.pairs(5.0)
+    rig.off = -1.0
+    with pytest.raises(BadInputError, match="wrong way round"):
+        await rig.op("load", channel="grid", pairs=await rig.pairs(1.0))
+    await rig.op("load", channel="grid", pairs=await rig.pairs(1.0), reversed=True)
+    with pytest.raises(BadInputError, match="both directions"):
+        await rig.op("load", channel="grid", pairs=good)
+    rig.refusal = "no mains voltage was seen"
+    with pytest.raises(BadInputError, match="no mains voltage was seen"):
+        await rig.op("collect", seconds=5)
+
+
+async def test_arguments_are_checked() -> None:
+    rig = Rig()
+    await rig.op("begin", instrument=INSTRUMENT)
+    for name, args in (
+        ("begin", {"instrument": {**INSTRUMENT, "class_pct": 11}}),
+        ("begin", {"instrument": 1}),
+        ("collect", {"seconds": "5"}),
+        ("collect", {"seconds": 31}),
+        ("no_load", {"parts": []}),
+        ("no_load", {"parts": [{"windows": 1}]}),
+        ("load", {"channel": "grid", "pairs": []}),
+        ("show", {"version": "1"}),
+        ("show", {"id": 5}),
+    ):
+        with pytest.raises(BadInputError):
+            await rig.op(name, **cast("dict[str, object]", args))
+    with pytest.raises(NotFoundError, match="has no calibration"):
+        await rig.op("show")
+
+
+async def test_what_the_meter_shows_is_of_that_moment() -> None:
+    rig = Rig()
+    channel = SimpleNamespace(i=3.0, p=690.0, q=1.0)
+    readings = [
+        SimpleNamespace(up_ms=up, dt_ms=1000, v=230.0, ch={"grid": channel})
+        for up in (900, 1005, 2005)
+    ]
+    calls = iter([*readings, *[readings[-1]] * 1000])
+    rig.calibrating._latest = lambda _: cast("Any", next(calls))  # noqa: SLF001 - its port
+    rig.amps = 3.0
+    collecting = asyncio.create_task(rig.op("collect", seconds=5, shown=True))
+    await asyncio.sleep(0.3)
+    assert not collecting.done()  # two readings are few
+    third = SimpleNamespace(up_ms=3005, dt_ms=1000, v=230.0, ch={"grid": channel})
+    rig.calibrating._latest = lambda _: cast("Any", third)  # noqa: SLF001 - its port
+    found = await collecting
+    assert found["shown"]["grid"] == {"v": 230.0, "i": 3.0, "p": 690.0, "q": 1.0}

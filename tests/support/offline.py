@@ -1,0 +1,66 @@
+"""What the daemon should have raised over a series: refits and events computed without it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from gateway.services.fitting import FOREVER_MS, NEW_NORMAL_MS, WARM_UP_MS, WEEKS_8_MS
+from tinymodels.detect.combined import CombinedModel
+from tinymodels.detect.contract import Alarm, Options
+from tinymodels.detect.minutes import MINUTE_MS, STEP_MS, Minutes
+from tinymodels.detect.refit import refit
+
+
+class Span(NamedTuple):
+    """An alert as the database has it; `resolved_ms` FOREVER_MS while it is open."""
+
+    kind: str
+    opened_ms: int
+    resolved_ms: int
+
+
+def left_out(alerts: Sequence[Span], at_ms: int) -> list[tuple[int, int]]:
+    """Return what a fit at that time leaves out: alerts until then, as they stood then."""
+    spans = []
+    for alert in alerts:
+        if alert.opened_ms > at_ms:
+            continue
+        end_ms = alert.resolved_ms if alert.resolved_ms <= at_ms else FOREVER_MS
+        if alert.kind == "anomaly":
+            end_ms = min(end_ms, alert.opened_ms + NEW_NORMAL_MS)
+        spans.append((alert.opened_ms, end_ms))
+    return spans
+
+
+def refitted(
+    series: Minutes, fits_ms: Sequence[int], alerts: Sequence[Span], options: Options
+) -> list[tuple[int, CombinedModel]]:
+    """Return from when on each model judges (the start of its first minute), in time order."""
+    found: list[tuple[int, CombinedModel]] = []
+    for at_ms in fits_ms:
+        open_ms = (at_ms - MINUTE_MS // 2) // MINUTE_MS * MINUTE_MS
+        history = series.between(at_ms - WEEKS_8_MS, open_ms).without(left_out(alerts, at_ms))
+        champion = found[-1][1] if found else None
+        made = refit(history, options, champion)
+        if made.model is not None:
+            found.append((open_ms, made.model))
+    return found
+
+
+def raised(series: Minutes, models: Sequence[tuple[int, CombinedModel]]) -> list[int]:
+    """Return the ends of the steps at which an anomaly begins, each model in its own time."""
+    alarm, found = Alarm(), []
+    ends_ms = [from_ms for from_ms, _ in models[1:]] + [FOREVER_MS]
+    for (from_ms, whole), until_ms in zip(models, ends_ms, strict=True):
+        model = whole.without_rule()
+        part = series.between(from_ms - WARM_UP_MS, until_ms + STEP_MS)
+        starts, scores = model.score(part)
+        # A step is judged when the first minute after it is over.
+        after = np.searchsorted(part.start_ms, starts + STEP_MS)
+        told_ms = part.start_ms[after]
+        for number in np.flatnonzero((told_ms >= from_ms) & (told_ms < until_ms)).tolist():
+            alarm.step(model, float(scores[number]))
+            if alarm.begins:
+                found.append(int(starts[number]) + STEP_MS)
+    return found

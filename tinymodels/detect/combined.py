@@ -1,0 +1,305 @@
+"""The product's detector: the charts, a second opinion, and the supply's upper limit, as one."""
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, Protocol, Self, cast
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from tinymodels.detect.blocks import block_table
+from tinymodels.detect.charts import FITTER as CHARTS_FITTER
+from tinymodels.detect.charts import ChartsModel, ChartsState
+from tinymodels.detect.contract import Explanation, Model, ModelRefusedError, Options, Verdict
+from tinymodels.detect.gaussian import FITTER as GAUSSIAN_FITTER
+from tinymodels.detect.limits import choose_limit, nth_event
+from tinymodels.detect.minutes import STEP_MS, Floats, Minutes, Row, Times
+from tinymodels.detect.signals import BASE_MS, INDEX, Signals
+from tinymodels.detect.specials import NAMES as SPECIALS
+from tinymodels.detect.specials import levels, specials
+from tinymodels.detect.sweep import featurise, sweep
+
+VERSION: Final = 2
+CLEAR_PART: Final = 0.7
+# EN 50160: 230 V + 10 %. Five minutes above it count whatever is usual here.
+MOST_VOLTS: Final = 253.0
+# The second opinion is scaled so that this one of its events in the history reaches 1, as a
+# chart's eighth does: it speaks more rarely than a chart.
+OTHER_EVENT: Final = 2
+FOREVER_MS: Final = 2**62
+
+
+class SecondOpinion(Model, Protocol):
+    """A model that judges by the same features as the charts."""
+
+    def judge(self, state: Any, start_ms: int, values: Sequence[float]) -> Verdict:  # noqa: ANN401
+        """Return the verdict on a block's features."""
+
+    def judge_many(self, starts: Times, values: Floats) -> tuple[Times, Floats]:
+        """Return starts and scores of blocks whose features are known."""
+
+
+class SecondFitter(Protocol):
+    """Fits a second opinion on features."""
+
+    def fit_features(self, starts: Times, values: Floats, options: Options) -> SecondOpinion:
+        """Fit; FitRefusedError with too little history."""
+
+
+@dataclass(slots=True)
+class CombinedState:
+    """The features' memory, and what the parts remember besides."""
+
+    signals: Signals
+    charts: ChartsState
+    other: Any
+    volts: float = math.nan
+    over_since_ms: int = 0
+    loudest: str = "charts"
+    bases: list[tuple[int, float]] = field(default_factory=list)  # of the last two hours
+    special: tuple[str, float, float, str] = ("law", math.nan, math.nan, "V/kW")
+    special_since_ms: int = 0
+
+
+class CombinedModel(Struct, frozen=True, dict=True):
+    """Charts, and a model of another kind whose scores count `weight` times.
+
+    `over_voltage_v` None leaves that rule to who asks it of every reading, as the daemon does.
+    """
+
+    kind: ClassVar[str] = "combined"
+
+    charts: ChartsModel
+    other_kind: str
+    other_body: bytes
+    weight: float
+    limit: float
+    over_voltage_v: float | None = MOST_VOLTS
+    levels: tuple[
+        float, ...
+    ] = ()  # of tinymodels.detect.specials; a level makes a score of `scale`
+    scale: float = 1.0  # the limit chosen at the fit: another limit changes no score
+    version: int = VERSION
+
+    @functools.cached_property
+    def other(self) -> SecondOpinion:
+        """Return the second opinion, with the limit that this model's one is for its scores."""
+        from tinymodels.detect.kinds import load  # noqa: PLC0415 - which knows this module
+
+        model = load(self.other_kind, self.other_body)
+        return cast("SecondOpinion", model.with_limit(self.limit / max(self.weight, 1e-12)))
+
+    @property
+    def step_ms(self) -> int:
+        """Five minutes."""
+        return STEP_MS
+
+    @property
+    def clear_limit(self) -> float:
+        """Return the score below which all is usual again."""
+        return CLEAR_PART * self.limit
+
+    @property
+    def trained(self) -> tuple[int, int]:
+        """Return the span of the charts' data."""
+        return self.charts.trained
+
+    def with_limit(self, limit: float) -> Self:
+        """Return the same parts with another limit."""
+        return msgspec.structs.replace(self, limit=limit)
+
+    def without_rule(self) -> Self:
+        """Return the model without the rule of the voltage: a rule of its own watches that."""
+        return msgspec.structs.replace(self, over_voltage_v=None)
+
+    def to_bytes(self) -> bytes:
+        """Return the model as msgpack."""
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def from_bytes(cls, body: bytes) -> Self:
+        """Return the model with both parts loaded, or raise ModelRefusedError."""
+        try:
+            model = msgspec.msgpack.decode(body, type=cls)
+        except msgspec.MsgspecError as error:
+            msg = f"no combined detector: {error}; it must be fitted anew"
+            raise ModelRefusedError(msg) from error
+        if model.version != VERSION or model.other_kind == cls.kind:
+            msg = f"a combined detector of version {model.version} with {model.other_kind}"
+            raise ModelRefusedError(msg)
+        ChartsModel.from_bytes(model.charts.to_bytes())
+        if not math.isfinite(model.weight) or model.weight < 0 or model.other.step_ms != STEP_MS:
+            msg = f"a combined detector whose {model.other_kind} does not fit: fit it anew"
+            raise ModelRefusedError(msg)
+        return model
+
+    def new_state(self) -> CombinedState:
+        """Return a state that has seen nothing."""
+        return CombinedState(Signals(), self.charts.new_state(), self.other.new_state())
+
+    def dump_state(self, state: CombinedState) -> bytes:
+        """Return the state as msgpack."""
+        parts = (
+            msgspec.msgpack.encode(state.signals),
+            self.charts.dump_state(state.charts),
+            self.other_kind,
+            self.other.dump_state(state.other),
+            state.over_since_ms,
+            state.loudest,
+            state.bases,
+            state.special_since_ms,
+        )
+        return msgspec.msgpack.encode(parts)
+
+    def load_state(self, body: bytes) -> CombinedState:
+        """Return a dumped state; what does not fit this model begins anew."""
+        form = tuple[bytes, bytes, str, bytes, int, str, list[tuple[int, float]], int]
+        try:
+            parts = msgspec.msgpack.decode(body, type=form)
+            signals = msgspec.msgpack.decode(parts[0], type=Signals)
+        except msgspec.MsgspecError:
+            return self.new_state()
+        same = parts[2] == self.other_kind
+        other = self.other.load_state(parts[3]) if same else self.other.new_state()
+        charts = self.charts.load_state(parts[1])
+        return CombinedState(
+            signals,
+            charts,
+            other,
+            math.nan,
+            parts[4],
+            parts[5],
+            parts[6],
+            special_since_ms=parts[7],
+        )
+
+    def step(self, state: CombinedState, row: Row) -> Verdict | None:
+        """Take in one minute; return the verdict on the block it shows to be over."""
+        done = state.signals.add(row)
+        return None if done is None else self.judge(state, *done)
+
+    def warmed(self, minutes: Minutes) -> CombinedState:
+        """Return the state after these minutes, as if each had been a `step`."""
+        state, table = self.new_state(), block_table(minutes)
+        if not len(minutes):
+            return state
+        open_ms = int(minutes.start_ms[-1]) // STEP_MS * STEP_MS
+        table = table[table[:, 0] < open_ms]
+        values = sweep(state.signals, table)
+        for start_ms, row in zip(table[:, 0].tolist(), values.tolist(), strict=True):
+            self.judge(state, int(start_ms), row)
+        first = int(np.searchsorted(minutes.start_ms, open_ms))
+        since_ms = int(minutes.start_ms[max(first - 1, 0)])
+        state.signals.rows = list(minutes.between(since_ms, FOREVER_MS).rows())
+        state.signals.before = min(first, 1)
+        return state
+
+    def judge(self, state: CombinedState, start_ms: int, values: Sequence[float]) -> Verdict:
+        """Return the verdict on a block's features; for who has them already."""
+        scores = {
+            "charts": self.charts.judge(state.charts, start_ms, values).score,
+            "other": self.weight * self.other.judge(state.other, start_ms, values).score,
+        }
+        scores |= self._specials(state, start_ms, values)
+        state.volts = values[INDEX["volts"]]
+        if self.over_voltage_v is not None and state.volts > self.over_voltage_v:
+            state.over_since_ms = state.over_since_ms or start_ms
+            scores["voltage"] = self.limit * state.volts / self.over_voltage_v
+        else:
+            state.over_since_ms = 0
+        state.loudest = max(scores, key=lambda part: scores[part])
+        score = math.nan if any(map(math.isnan, scores.values())) else scores[state.loudest]
+        return Verdict(score, score > self.limit)
+
+    def _specials(
+        self, state: CombinedState, start_ms: int, values: Sequence[float]
+    ) -> dict[str, float]:
+        """Return what the specials say, and remember it for an explanation."""
+        if not self.levels:
+            return {}
+        told = specials(np.array([start_ms]), np.array([values]), state.bases)[0]
+        state.bases = [item for item in state.bases if item[0] > start_ms - BASE_MS]
+        state.bases.append((start_ms, values[INDEX["base"]]))
+        scores = dict(zip(SPECIALS, (self.scale * told / self.levels).tolist(), strict=True))
+        loudest = max(scores, key=lambda name: scores[name])
+        if scores[loudest] <= CLEAR_PART * self.limit:
+            state.special_since_ms = 0
+        elif not state.special_since_ms and scores[loudest] > self.limit:
+            state.special_since_ms = start_ms
+        if loudest == "long_base":
+            state.special = ("long_base", float(told[-1]), self.levels[-1], "W")
+        else:
+            state.special = ("law", values[INDEX["slope_2h"]], values[INDEX["supply"]], "V/kW")
+        return scores
+
+    def score(self, minutes: Minutes) -> tuple[Times, Floats]:
+        """Return starts and scores of all blocks that are over."""
+        return self.judge_many(*featurise(minutes))
+
+    def judge_many(self, starts: Times, values: Floats) -> tuple[Times, Floats]:
+        """Return starts and scores of blocks whose features are known already."""
+        charts = self.charts.judge_many(starts, values)[1]
+        scores = np.maximum(charts, self.weight * self.other.judge_many(starts, values)[1])
+        if self.levels:
+            told = specials(starts, values) / np.asarray(self.levels)
+            scores = np.maximum(scores, self.scale * told.max(axis=1, initial=0.0))
+        if self.over_voltage_v is not None:
+            volts = values[:, INDEX["volts"]]
+            over = np.where(volts > self.over_voltage_v, volts / self.over_voltage_v, 0.0)
+            scores = np.maximum(scores, self.limit * over)
+        return starts, scores
+
+    def explain(self, state: CombinedState) -> Explanation:
+        """Return what the loudest part says."""
+        if state.loudest == "voltage" and self.over_voltage_v is not None:
+            limit_v = self.over_voltage_v
+            return Explanation("over_voltage", state.volts, limit_v, "V", state.over_since_ms, 0.0)
+        if state.loudest in SPECIALS:
+            feature, now, usual, unit = state.special
+            return Explanation(feature, now, usual, unit, state.special_since_ms, 0.0)
+        if state.loudest == "other":
+            return self.other.explain(state.other)
+        return self.charts.explain(state.charts)
+
+
+class CombinedFitter:
+    """Fits charts and a second opinion, and one limit on both together."""
+
+    def __init__(
+        self, other: SecondFitter = GAUSSIAN_FITTER, over_voltage_v: float | None = MOST_VOLTS
+    ) -> None:
+        """Take what fits the second opinion; `over_voltage_v` as for the model."""
+        self._other = other
+        self._over_voltage_v = over_voltage_v
+
+    def fit(self, minutes: Minutes, options: Options) -> CombinedModel:
+        """Fit on a channel's usual minutes."""
+        return self.fit_features(*featurise(minutes), options)
+
+    def fit_features(self, starts: Times, values: Floats, options: Options) -> CombinedModel:
+        """Fit on features; for who has them already."""
+        charts, after = CHARTS_FITTER.fit_held_out(starts, values, options)
+        other = self._other.fit_features(starts, values, options)
+        opinions = other.judge_many(starts, values)[1]
+        weight = 1 / max(nth_event(starts, opinions, OTHER_EVENT), 1e-9)
+        rule_v = self._over_voltage_v if options.voltage else None
+        # The limit of a part is of no account here; a fixed one keeps models of different
+        # budgets alike but for their own limit.
+        model = CombinedModel(
+            charts.with_limit(1.0),
+            other.kind,
+            other.with_limit(1.0).to_bytes(),
+            weight,
+            1.0,
+            rule_v,
+            levels(starts, specials(starts, values)),
+        )
+        scores = np.maximum(charts.ratios(after).max(axis=(1, 2)), weight * opinions)
+        limit = choose_limit(model, starts, scores, options.alarms_per_month)
+        return msgspec.structs.replace(model, limit=limit, scale=limit)
+
+
+FITTER: Final = CombinedFitter()

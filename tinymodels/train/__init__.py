@@ -1,0 +1,1 @@
+"""Training, evaluation and the gate: what happens before a model is published."""
