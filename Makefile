@@ -31,7 +31,7 @@ run: $(STAMP) ## the main job on embedded defaults: three homes, one fault, aler
 
 # In order of their names: tests/acceptance, whose files are the longest, is not left for the end.
 test: $(STAMP) broker dashboard browser typescript ## all tests but the long ones, against a real mosquitto
-	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --reruns 1 --rerun-show-tracebacks $(ARGS)
 
 check: $(STAMP) ## linter, formatter, types, layers, sizes, documentation, firmware compiles
 	@$(BIN)/ruff check $(CODE)

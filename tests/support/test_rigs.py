@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,12 +19,16 @@ from tests.support.readings import House, recent_house
 
 
 class Receiver:
-    """The least that answers `readings` with acks; it ignores every n-th message."""
+    """The least that answers `readings` with acks; it ignores one of n messages.
 
-    def __init__(self, port: int, *, deaf_to_each: int) -> None:
+    Which one is drawn: a count would fall into step with a meter that sends its rest
+    in n messages again and again, and be deaf to the same one for ever.
+    """
+
+    def __init__(self, port: int, *, deaf_to_one_of: int) -> None:
         self.seen: list[int] = []
-        self._deaf_to_each = deaf_to_each
-        self._messages = 0
+        self._deaf_to_one_of = deaf_to_one_of
+        self._random = random.Random(7)
         self._client = paho.Client(CallbackAPIVersion.VERSION2, "receiver", clean_session=False)
         self._client.reconnect_delay_set(1, 1)
         self._client.on_connect = self._on_connect
@@ -35,8 +40,7 @@ class Receiver:
         self._client.subscribe("ww/v1/+/readings", qos=1)
 
     def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
-        self._messages += 1
-        if self._messages % self._deaf_to_each == 0:
+        if self._random.randrange(self._deaf_to_one_of) == 0:
             return
         body = json.loads(message.payload)
         readings = body if isinstance(body, list) else [body]
@@ -56,7 +60,7 @@ class Receiver:
 @pytest.fixture
 def receiver(own_broker: Mosquitto) -> Iterator[Receiver]:
     """Run a receiver at this test's broker."""
-    running = Receiver(own_broker.port, deaf_to_each=7)
+    running = Receiver(own_broker.port, deaf_to_one_of=7)
     yield running
     running.close()
 
