@@ -132,15 +132,16 @@ class Result:
 
     def as_json(self) -> str:
         """Return the one-line JSON object of the contract."""
-        judged = {
-            limit.figure: {
+        judged: dict[str, dict[str, float | str | bool | None]] = {}
+        for limit in self.limits:
+            # A figure with a bound on both sides has two lines.
+            name = limit.figure if limit.figure not in judged else f"{limit.figure}_{limit.bound}"
+            judged[name] = {
                 "value": _rounded(self.figures.get(limit.figure)),
                 "limit": limit.value,
                 "bound": limit.bound,
                 "ok": limit.figure in self.figures and self._met(limit),
             }
-            for limit in self.limits
-        }
         whole = {
             "name": self.name,
             "machine": machine(),

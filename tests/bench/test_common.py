@@ -35,6 +35,13 @@ def test_figures_of_numpy_are_told_like_others(capsys: pytest.CaptureFixture[str
     assert json.loads(capsys.readouterr().out)["limits"]["a"]["ok"] is True
 
 
+def test_both_bounds_of_a_figure_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    bounds = [Limit("a", "min", 0.9), Limit("a", "max", 0.99)]
+    assert finish(Result("x", {"a": 0.5}, bounds)) == 1
+    told = json.loads(capsys.readouterr().out)["limits"]
+    assert {name: each["ok"] for name, each in told.items()} == {"a": False, "a_max": True}
+
+
 def test_percentiles_and_medians() -> None:
     values = [float(n) for n in range(1, 101)]
     assert percentile(values, 0.5) == 51
