@@ -40,14 +40,15 @@ def table(result: dict[str, Any]) -> str:
         "| figure | value | limit |",
         "|---|---|---|",
     ]
+    limits = result["limits"]
     for figure, value in result["figures"].items():
-        rows.append(f"| {figure} | {value:g} | {_limit(result['limits'].get(figure))} |")
+        named = (figure, f"{figure}_min", f"{figure}_max")  # the latter two: a second bound
+        told = ", ".join(_limit(limits[name]) for name in named if name in limits)
+        rows.append(f"| {figure} | {value:g} | {told} |")
     return "\n".join(rows)
 
 
-def _limit(limit: dict[str, Any] | None) -> str:
-    if limit is None:
-        return ""
+def _limit(limit: dict[str, Any]) -> str:
     sign = "≥" if limit["bound"] == "min" else "≤"
     return f"{sign} {limit['limit']:g} {'ok' if limit['ok'] else '**failed**'}"
 

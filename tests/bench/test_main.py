@@ -31,3 +31,9 @@ def test_a_section_is_made_anew_and_the_rest_stays() -> None:
     assert "| took_ms | 6 | ≤ 5 **failed** |" in again
     assert "| took_ms | 3 |" not in again
     assert again.count("| rows | 7 |  |") == 2
+
+
+def test_a_figure_with_two_bounds_shows_both() -> None:
+    told = result("ingest", 4.0)
+    told["limits"]["took_ms_min"] = {"limit": 1, "bound": "min", "ok": True}
+    assert "| took_ms | 4 | ≤ 5 ok, ≥ 1 ok |" in table(told)

@@ -107,7 +107,8 @@ class Bench:
         self.reference.show(true.v, true.i, true.p)
 
     def spawn(self, *more: str) -> subprocess.Popen[str]:
-        """Start an unattended session; `attend` must then read what it says."""
+        """Start an unattended session without load; `attend` must then read what it says."""
+        self.put(0.0)  # what a session before left on; nobody is waited for at "Without load"
         return self.site.daemon.spawn(
             "meters", "calibrate", self.name, "--yes", "--class", "0.05", "--digits", "0", "0",
             "--reference", "simulated", "--reference-log", str(self.reference.path),
