@@ -18,6 +18,7 @@ import numpy as np
 
 from tests.support.small_home import small_home
 from tinymodels.detect.charts import FITTER, ChartsModel
+from tinymodels.detect.conditioning import Usual
 from tinymodels.detect.contract import Options, events, merged
 from tinymodels.detect.minutes import Minutes
 from tinymodels.detect.package import Package, Vectors
@@ -26,7 +27,7 @@ from tinymodels.train.packing import Whose, package_of
 METER: Final = "kitchen"
 CHANNEL: Final = "grid"
 TIMES_MORE: Final = 10
-SLOW_CHARTS: Final = 8500  # a good bank has 18 of them
+SLOW_CHARTS: Final = 25_000  # a good bank has 18 of them
 FEW_SCORES: Final = Minutes(np.empty(0, dtype=np.int64), np.empty((0, 7)))
 
 
@@ -97,14 +98,18 @@ def _many_alerts(model: ChartsModel) -> ChartsModel:
 
 
 def _slow(model: ChartsModel) -> ChartsModel:
-    """Return a bank with so many copies of its charts that a step takes a hundred times as long."""
+    """Return a bank with so many copies of its charts that a step takes a hundred times as long.
+
+    On a fast machine too; what is usual is in whole numbers, or it would be too large to pack.
+    """
     picks = [number % len(model.charts) for number in range(SLOW_CHARTS)]
+    whole = [Usual([round(n) for n in one.mean], [0] * len(one.scale)) for one in model.usual]
     return msgspec.structs.replace(
         model,
         charts=tuple(model.charts[pick] for pick in picks),
-        usual=[model.usual[pick] for pick in picks],
-        up=[[row[pick] for pick in picks] for row in model.up],
-        down=[[row[pick] for pick in picks] for row in model.down],
+        usual=[whole[pick] for pick in picks],
+        up=[[math.ceil(row[pick]) for pick in picks] for row in model.up],
+        down=[[math.ceil(row[pick]) for pick in picks] for row in model.down],
     )
 
 
