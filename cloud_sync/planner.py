@@ -175,13 +175,23 @@ class Planner:
                 for name, rows in minutes.items()
             }  # fmt: skip
         minutes = {name: rows for name, rows in minutes.items() if rows}
-        if not minutes and not await self._is_there(unit):
-            return None
+        if not minutes:
+            unit.unchanged = await self._is_lost(unit)
+            if unit.unchanged or not await self._is_there(unit):
+                return None
         document = minutes_document(self.site, facts.id, (unit.start_ms, end_ms), minutes)
         if self._newest.get(facts.no) == (document.path, digest(document.fields)):
             unit.unchanged = True  # a meter that fell silent: its last quarter is looked at again
             return None
         return document
+
+    async def _is_lost(self, unit: Unit) -> bool:
+        """Tell whether the store has lost a unit's rows, just now perhaps, and the cloud has not.
+
+        Ones that moved to another time are not lost.
+        """
+        await self.refresh()
+        return await self._is_doubtful(unit.entries[0]) and await self._is_there(unit)
 
     def confirmed(self, unit: Unit, document: Document) -> None:
         """Remember the last document of each meter that the cloud has confirmed."""

@@ -18,6 +18,7 @@ from gateway.adapters.store.cloud import SqlCloudFeed
 from gateway.adapters.store.database import Database, opened, suspect_path
 from gateway.adapters.store.quarantine import open_or_replace
 from gateway.adapters.store.restore import restore
+from gateway.adapters.store.retention import SqlRetentionStore
 from gateway.adapters.store.salvage_job import Salvage
 from gateway.pipeline.rollups import Bucket
 from gateway.services.cloud_feed import DAY_MS, DueKind, DueQuery
@@ -169,6 +170,68 @@ async def test_a_restored_backup_takes_nothing_away(house: House, tmp_path: Path
 
 def _no_bar(done: int, total: int) -> None:
     """Show no progress."""
+
+
+async def _add_minute(database: Database, start_ms: int) -> None:
+    part = RollupPart(1, "1m", Bucket(start_ms, 1, 1000, p_sum=7000.0, p_dt=1000))
+    await database.write(lambda db: rollups.add_parts(db, [part]))
+
+
+@pytest.fixture
+def full(house: House) -> Iterator[Database]:
+    """Give a database whose first day may be thinned, and all of it in the cloud."""
+    asyncio.run(_send_all(house))
+    with opened(house.path) as database:
+        asyncio.run(_add_minute(database, START_MS + 4 * DAY_MS))
+        house.clock.now_ms += 5 * DAY_MS
+        now_ms = house.clock.now_ms  # the meter is not silent: its last minute is not noted anew
+        database.write_now(lambda db: db.execute("UPDATE judged SET at_ms = ?", (now_ms,)).rowcount)
+        asyncio.run(house.send(database))
+        yield database
+
+
+async def test_minutes_that_a_full_disk_costs_stay_in_the_cloud(
+    house: House, full: Database
+) -> None:
+    before, written = house.rows(), len(house.cloud.order)
+    assert await SqlRetentionStore(full).thin() == 99
+    assert await house.send(full) == 0
+    assert (house.rows(), house.cloud.order[written:]) == (before, [])
+
+
+async def test_a_change_that_a_full_disk_overtakes_empties_no_document(
+    house: House, full: Database
+) -> None:
+    before = house.rows()
+    await _add_minute(full, START_MS)
+    await SqlRetentionStore(full).thin()
+    assert await house.send(full) == 0
+    assert house.rows() == before
+
+
+async def test_a_late_minute_of_a_thinned_day_leaves_the_others_where_they_are(
+    house: House, full: Database
+) -> None:
+    before = house.rows()
+    late_ms = START_MS - START_MS % 60_000 + 600_000
+    await SqlRetentionStore(full).thin()
+    await _add_minute(full, late_ms)
+    assert await house.send(full) == 1
+    after = house.rows()
+    assert after.keys() == before.keys()
+    assert [key for key in after if after[key] != before[key]] == [("home", "grid", late_ms)]
+
+
+async def test_a_day_that_is_thinned_while_it_is_being_sent_stays(
+    house: House, full: Database
+) -> None:
+    await _add_minute(full, START_MS)
+    feed = SqlCloudFeed(full, UTC)
+    planner = Planner(feed, "home", UTC, house.clock, 0)
+    units = [unit for unit in await planner.units(Span.QUARTER, 10) if unit.span]
+    await SqlRetentionStore(full).thin()
+    assert [await planner.build(unit) for unit in units] == [None]
+    assert units[0].unchanged
 
 
 def test_a_document_beside_those_that_exist() -> None:

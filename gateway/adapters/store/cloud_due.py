@@ -93,6 +93,13 @@ def mark_doubtful(db: sqlite3.Connection, meter_no: int, until_ms: int) -> None:
     )
 
 
+def give_up_minutes(db: sqlite3.Connection, until_ms: int) -> None:
+    """Have nothing due of minutes before `until_ms`, which are gone for good from the store."""
+    db.execute("DELETE FROM cloud_due WHERE kind = ? AND start_ms < ?", (DueKind.QUARTER, until_ms))
+    for (meter_no,) in db.execute("SELECT no FROM meters").fetchall():
+        mark_doubtful(db, meter_no, until_ms)
+
+
 def doubtful_until_ms(db: sqlite3.Connection, meter_no: int) -> int:
     """Return the time before which the cloud and the archive may hold more than the store."""
     row = db.execute("SELECT value FROM meta WHERE key = ?", (f"{DOUBTFUL}{meter_no}",)).fetchone()

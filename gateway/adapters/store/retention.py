@@ -4,6 +4,7 @@ import sqlite3
 
 import msgspec
 
+from gateway.adapters.store import cloud_due
 from gateway.adapters.store.archive import hold_for_archive
 from gateway.adapters.store.database import Database
 from gateway.adapters.store.positions import read_looked_at
@@ -68,7 +69,11 @@ def _thin(db: sqlite3.Connection) -> int:
         return 0
     # The finest that charts may choose for a span that begins earlier is the quarter hour.
     db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (THINNED_UNTIL, str(until_ms)))
-    return db.execute("DELETE FROM rollup_1m WHERE start_ms < ?", (until_ms,)).rowcount
+    # What the cloud and the archive hold of that time stays: it is more than the store has.
+    with cloud_due.unchanged(db, oldest, until_ms - 1):
+        gone = db.execute("DELETE FROM rollup_1m WHERE start_ms < ?", (until_ms,)).rowcount
+    cloud_due.give_up_minutes(db, until_ms)
+    return gone
 
 
 def _retire(db: sqlite3.Connection, upto_row: int | None, most: int) -> int:
