@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from gateway.domain.alerts import Alert, AlertState, HistoryEntry, Severity
 from gateway.domain.errors import BadInputError
 from gateway.services.notify.ports import (
+    HANDED,
     Device,
     NewNotice,
     News,
@@ -68,10 +69,25 @@ class MemoryNotices:
         return [
             Notice(
                 k.no, self.alerts[k.new.alert_id], k.new.stage, k.new.target, k.new.tag,
-                k.created_ms,
+                k.created_ms, k.state == "waiting" and k.reason == HANDED,
             )
             for k in self.kept if which(k)
         ]  # fmt: skip
+
+    async def hand_over(self, nos: Sequence[int]) -> set[int]:
+        """Mark what goes to its road now; return which of them wait, as the others must not go."""
+        going = [kept for kept in self.kept if kept.no in nos and kept.state == "waiting"]
+        for kept in going:
+            kept.reason = HANDED
+        return {kept.no for kept in going}
+
+    async def drop(self, notice: Notice, reason: str, at_ms: int) -> None:
+        """Drop what waits, unless it was handed over since it was read."""
+        for kept in self.kept:
+            as_read = kept.state == "waiting" and (kept.reason == HANDED) == notice.handed
+            if kept.no == notice.no and as_read:
+                said = f"{HANDED}; {reason}" if notice.handed else reason
+                kept.state, kept.reason, kept.done_ms = "dropped", said, at_ms
 
     async def finish(self, nos: Sequence[int], state: str, reason: str, at_ms: int) -> None:
         """Mark notices `sent` or `dropped`."""
@@ -90,10 +106,11 @@ class MemoryNotices:
         return None
 
     async def told(self, alert_id: str) -> list[tuple[Target, bool]]:
-        """Return who heard of an alert, and whether its message told of it alone."""
+        """Return who heard of an alert, or may have, and whether its message told of it alone."""
         heard: dict[Target, bool] = {}
         for kept in self.kept:
-            if kept.new.alert_id == alert_id and kept.state == "sent":
+            may_know = kept.state == "sent" or kept.reason.startswith(HANDED)
+            if kept.new.alert_id == alert_id and may_know:
                 same = [o for o in self.kept if o.new[2:] == kept.new[2:]]
                 heard[kept.new.target] = all(o.new.alert_id == alert_id for o in same)
         return sorted(heard.items())

@@ -8,6 +8,7 @@ from gateway.adapters.store.database import Database
 from gateway.domain.alerts import Alert, HistoryEntry
 from gateway.domain.errors import BadInputError
 from gateway.services.notify.ports import (
+    HANDED,
     Device,
     NewNotice,
     News,
@@ -21,6 +22,7 @@ from gateway.services.notify.ports import (
 ALERT = ", ".join(f"a.{name}" for name in COLUMNS.split(", "))
 WIDTH = len(COLUMNS.split(", "))
 UPTO = "(SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'notified_upto')"
+LONGEST_REASON = 200
 DEVICE = "id, user, token, platform, name, language, created_ms, seen_ms"
 
 
@@ -69,16 +71,41 @@ class SqlNotices:
 
     async def _notices(self, where: str, *arguments: object) -> list[Notice]:
         query = (
-            f"SELECT {ALERT}, n.no, n.stage, n.road, n.target, n.tag, n.created_ms"  # noqa: S608 - ours
+            f"SELECT {ALERT}, n.no, n.stage, n.road, n.target, n.tag, n.created_ms,"  # noqa: S608 - ours
+            f" n.state = 'waiting' AND n.reason = '{HANDED}'"
             f" FROM notices n JOIN alerts a ON a.id = n.alert_id WHERE {where}"
         )
         rows = await self._database.read(lambda db: db.execute(query, arguments).fetchall())
         return [_notice(row) for row in rows]
 
+    async def hand_over(self, nos: Sequence[int]) -> set[int]:
+        """Mark what goes to its road now; return which of them wait, as the others must not go."""
+        where = f"state = 'waiting' AND no IN ({','.join('?' * len(nos))})"
+
+        def work(db: sqlite3.Connection) -> set[int]:
+            found = db.execute(f"SELECT no FROM notices WHERE {where}", nos).fetchall()  # noqa: S608 - ours
+            db.execute(
+                f"UPDATE notices SET reason = '{HANDED}' WHERE reason != '{HANDED}' AND {where}",  # noqa: S608 - ours
+                nos,
+            )
+            return {no for (no,) in found}
+
+        return await self._database.write(work)
+
+    async def drop(self, notice: Notice, reason: str, at_ms: int) -> None:
+        """Drop what waits, unless it was handed over since it was read."""
+        query = (
+            "UPDATE notices SET state = 'dropped', reason = ?, done_ms = ?"
+            " WHERE no = ? AND state = 'waiting' AND (reason = ?) = ?"
+        )
+        said = f"{HANDED}; {reason}" if notice.handed else reason
+        values = (said[:LONGEST_REASON], at_ms, notice.no, HANDED, notice.handed)
+        await self._database.write(lambda db: db.execute(query, values).rowcount)
+
     async def finish(self, nos: Sequence[int], state: str, reason: str, at_ms: int) -> None:
         """Mark notices `sent` or `dropped`."""
         query = "UPDATE notices SET state = ?, reason = ?, done_ms = ? WHERE no = ?"
-        rows = [(state, reason[:200], at_ms, no) for no in nos]
+        rows = [(state, reason[:LONGEST_REASON], at_ms, no) for no in nos]
         await self._database.write(lambda db: db.executemany(query, rows).rowcount)
 
     async def recent_tag(self, alert: Alert, stage: str, since_ms: int) -> str | None:
@@ -93,14 +120,15 @@ class SqlNotices:
         return None if row is None else str(row[0])
 
     async def told(self, alert_id: str) -> list[tuple[Target, bool]]:
-        """Return who heard of an alert, and whether its message told of it alone."""
+        """Return who heard of an alert, or may have, and whether its message told of it alone."""
         query = (
             "SELECT n.road, n.target, NOT EXISTS (SELECT 1 FROM notices o WHERE o.tag = n.tag AND"
             " o.road = n.road AND o.target = n.target AND o.alert_id != n.alert_id)"
-            " FROM notices n WHERE n.alert_id = ? AND n.state = 'sent'"
+            " FROM notices n WHERE n.alert_id = ? AND (n.state = 'sent' OR n.reason LIKE ? || '%')"
             " GROUP BY n.road, n.target ORDER BY n.road, n.target"
         )
-        rows = await self._database.read(lambda db: db.execute(query, (alert_id,)).fetchall())
+        values = (alert_id, HANDED)
+        rows = await self._database.read(lambda db: db.execute(query, values).fetchall())
         return [(Target(road, target), bool(alone)) for road, target, alone in rows]
 
     async def unacknowledged(self) -> list[Unanswered]:
@@ -175,10 +203,10 @@ class SqlDevices:
 
 
 def _notice(row: tuple[object, ...]) -> Notice:
-    no, stage, road, target, tag, created_ms = row[WIDTH:]
+    no, stage, road, target, tag, created_ms, handed = row[WIDTH:]
     return Notice(
         int(str(no)), read_alert(row), str(stage), Target(str(road), str(target)), str(tag),
-        int(str(created_ms)),
+        int(str(created_ms)), bool(handed),
     )  # fmt: skip
 
 

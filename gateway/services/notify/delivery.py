@@ -125,6 +125,11 @@ class Delivery:
     async def _tell(self, target: Target, tag: str, notices: Sequence[Notice]) -> bool:
         """Send one message; return whether the target takes more."""
         road = self.roads[target.road]
+        # Noted before it leaves: whoever may have seen it will be told that it is over.
+        going = await self.store.hand_over([notice.no for notice in notices])
+        notices = [notice for notice in notices if notice.no in going]
+        if not notices:
+            return True
         try:
             message = await self.message(target, tag, notices)
             async with asyncio.timeout(SEND_LIMIT_S):

@@ -14,6 +14,7 @@ from gateway.services.notify.planning import (
     GROUP_MS,
     HOPELESS_MS,
     QuietHours,
+    is_fresh,
     stage_of,
     why_not,
 )
@@ -123,7 +124,7 @@ class Notifier:
         return stage
 
     async def _over(self, alert: Alert) -> list[NewNotice]:
-        """Tell those who heard of an alert that it is over; a group's message stays as it is."""
+        """Tell those who may have heard of it that it is over; a group's message stays as it is."""
         return [
             NewNotice(alert.id, Stage.RESOLVED, target, alert.id if alone else f"{alert.id}-over")
             for target, alone in await self.store.told(alert.id)
@@ -198,11 +199,20 @@ class Notifier:
         for notice in await self.store.waiting(CHUNK):
             reason = self._why_drop(notice, now_ms)
             if reason:
-                await self.store.finish([notice.no], "dropped", reason, now_ms)
-                log.info("notice_dropped", id=notice.alert.id, reason=reason)
+                await self._drop(notice, reason, now_ms)
             elif not self._must_hold(notice, now_ms):
                 ready.setdefault((notice.target, notice.tag), []).append(notice)
         await self.delivery.deliver(ready)
+
+    async def _drop(self, notice: Notice, reason: str, now_ms: int) -> None:
+        """Drop what is no news; one that may have been seen meanwhile is told as over."""
+        alert = notice.alert
+        over_ms = alert.resolved_ms if self.settings.resolved else None
+        # Its end may have been planned just before it was handed over.
+        if notice.handed and over_ms is not None and is_fresh(over_ms, now_ms):
+            await self.store.plan(await self._over(alert), None, now_ms)
+        await self.store.drop(notice, reason, now_ms)
+        log.info("notice_dropped", id=alert.id, reason=reason)
 
     def _why_drop(self, notice: Notice, now_ms: int) -> str:
         if reason := why_not(notice.alert, notice.stage, now_ms):

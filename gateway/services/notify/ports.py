@@ -9,6 +9,7 @@ from gateway.domain.alerts import Alert, HistoryEntry
 from gateway.domain.errors import GatewayError
 
 PUSH = "push"  # the road to phones; a target is a device's id
+HANDED = "handed over"  # begins the reason of a notice that somebody may have seen
 
 
 class Stage(StrEnum):
@@ -67,7 +68,10 @@ class NewNotice(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """A kept notice that waits, with its alert as it is now."""
+    """A kept notice that waits, with its alert as it is now.
+
+    `handed`: its road was given it, and has not said that it will never take it.
+    """
 
     no: int
     alert: Alert
@@ -75,6 +79,7 @@ class Notice(NamedTuple):
     target: Target
     tag: str
     created_ms: int
+    handed: bool = False
 
 
 class Unanswered(NamedTuple):
@@ -154,6 +159,12 @@ class NoticeStore(Protocol):
     async def with_tag(self, target: Target, tag: str) -> list[Notice]:
         """Return what was sent to a target under a tag, with the alerts as they are now."""
 
+    async def hand_over(self, nos: Sequence[int]) -> set[int]:
+        """Mark what goes to its road now; return which of them wait, as the others must not go."""
+
+    async def drop(self, notice: Notice, reason: str, at_ms: int) -> None:
+        """Drop what waits, unless it was handed over since it was read."""
+
     async def finish(self, nos: Sequence[int], state: str, reason: str, at_ms: int) -> None:
         """Mark notices `sent` or `dropped`."""
 
@@ -161,7 +172,7 @@ class NoticeStore(Protocol):
         """Return the tag under which the newest alert of this kind and severity was announced."""
 
     async def told(self, alert_id: str) -> list[tuple[Target, bool]]:
-        """Return who heard of an alert, and whether its message told of it alone."""
+        """Return who heard of an alert, or may have, and whether its message told of it alone."""
 
     async def unacknowledged(self) -> list[Unanswered]:
         """Return open critical alerts, not acknowledged and no old news, that were sent."""

@@ -122,6 +122,33 @@ async def test_who_was_told_and_whether_alone(site: Site) -> None:
     assert await site.store.told(one.id) == [(BERT, True), (ANNA, False)]
 
 
+async def test_who_may_have_heard_counts_too(site: Site) -> None:
+    alert = await site.write(alert_of("a", 5), "opened")
+    new = NewNotice(alert.id, "opened", ANNA, alert.id)
+    await site.store.plan([new, new._replace(target=BERT)], 1, 10)
+    one, two = await site.store.waiting(10)
+    assert await site.store.hand_over([one.no]) == {one.no}
+    assert await site.store.told(alert.id) == [(ANNA, True)]
+    handed, other = await site.store.waiting(10)
+    assert (handed, other) == (one._replace(handed=True), two)
+    await site.store.drop(handed, "resolved", 20)
+    await site.store.drop(other, "resolved", 20)
+    assert dict(await site.store.counts()) == {"dropped": 2}
+    assert await site.store.told(alert.id) == [(ANNA, True)]
+    assert await site.store.hand_over([one.no, two.no]) == set(), "dropped meanwhile"
+    await site.store.finish([one.no], "dropped", "refused", 30)
+    assert await site.store.told(alert.id) == []
+
+
+async def test_what_was_handed_over_meanwhile_is_not_dropped_unseen(site: Site) -> None:
+    alert = await site.write(alert_of("a", 5), "opened")
+    await site.store.plan([NewNotice(alert.id, "opened", ANNA, alert.id)], 1, 10)
+    (notice,) = await site.store.waiting(10)
+    await site.store.hand_over([notice.no])
+    await site.store.drop(notice, "resolved", 20)
+    assert dict(await site.store.counts()) == {"waiting": 1}
+
+
 async def test_unanswered_critical_alerts(site: Site) -> None:
     alerts = [await site.write(alert_of(name, 5), "opened") for name in "abcd"]
     await site.store.plan([NewNotice(a.id, "opened", ANNA, a.id) for a in alerts], 4, 10)

@@ -1,12 +1,13 @@
 """Who is told what, when, and how often: planning, quiet hours, reminders, groups, restarts."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from gateway.domain.alerts import AlertKind, AlertState, Severity
-from gateway.services.notify.ports import Outcome, Result
-from tests.gateway.services.notify.rig import NOON_MS, Rig, alert_of
+from gateway.domain.alerts import Alert, AlertKind, AlertState, Severity
+from gateway.services.notify.ports import Message, Outcome, Result
+from tests.gateway.services.notify.rig import NOON_MS, KeepingRoad, Rig, alert_of
 
 WARNING = Severity.WARNING
 
@@ -240,6 +241,97 @@ async def test_that_it_is_over_is_told_only_if_asked_and_to_those_who_heard() ->
     assert "From 12:00 to 12:10." in rig.road.visible()[alert.id].body
     assert not rig.road.visible()[alert.id].loud
     assert late is None
+
+
+class ParkedRoad(KeepingRoad):
+    """Takes what it is given, and answers when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taking, self.let = asyncio.Event(), asyncio.Event()
+
+    async def send(self, target: str, message: Message) -> Outcome:
+        outcome = await super().send(target, message)
+        self.taking.set()
+        await self.let.wait()
+        return outcome
+
+
+@pytest.fixture
+async def parked() -> tuple[Rig, ParkedRoad, Alert]:
+    """Give a site where one alert's push is under way and its answer is awaited."""
+    rig = Rig(resolved=True)
+    rig.road = road = ParkedRoad()
+    rig.start()
+    alert = rig.open()
+    await rig.notifier.step()
+    async with asyncio.timeout(30):
+        await road.taking.wait()
+    return rig, road, alert
+
+
+def over(rig: Rig, alert: Alert) -> None:
+    rig.change(alert, "resolved: fine", state=AlertState.RESOLVED, resolved_ms=rig.clock.ms)
+
+
+def titles(rig: Rig) -> list[str]:
+    return [message.title.split(":")[0] for _, message in rig.road.taken]
+
+
+async def test_what_is_over_while_its_push_is_under_way_is_told_as_over(
+    parked: tuple[Rig, ParkedRoad, Alert],
+) -> None:
+    rig, road, alert = parked
+    over(rig, alert)
+    await rig.notifier.step()
+    road.let.set()
+    await rig.delivery.settle()
+    await rig.step(1)
+    assert titles(rig) == ["Critical", "Over"]
+
+
+async def test_what_is_over_after_a_crash_in_its_push_is_told_as_over(
+    parked: tuple[Rig, ParkedRoad, Alert],
+) -> None:
+    rig, road, alert = parked
+    await rig.delivery.close()  # before the answer was noted
+    road.let.set()
+    over(rig, alert)
+    rig.start()
+    await rig.step()
+    await rig.step(1)
+    assert titles(rig) == ["Critical", "Over"]
+
+
+async def test_what_was_answered_while_its_push_was_under_way_is_told_as_over_too(
+    parked: tuple[Rig, ParkedRoad, Alert],
+) -> None:
+    rig, road, alert = parked
+    alert = rig.change(alert, "acknowledged", "ada", state=AlertState.ACKNOWLEDGED)
+    await rig.notifier.step()
+    await rig.delivery.close()
+    road.let.set()
+    over(rig, alert)
+    rig.start()
+    await rig.step()
+    assert titles(rig) == ["Critical", "Over"]
+
+
+async def test_what_was_over_before_its_turn_is_not_told(rig: Rig) -> None:
+    """It was read as waiting, and stands behind another message of its target."""
+    rig.road = road = ParkedRoad()
+    rig.start()
+    first, second = rig.open("a"), rig.open("b", key=("b", "", AlertKind.OVER_CURRENT))
+    await rig.notifier.step()
+    async with asyncio.timeout(30):
+        await road.taking.wait()
+    waiting = next(a for a in (first, second) if a.id not in rig.road.visible())
+    over(rig, waiting)
+    await rig.notifier.step()
+    road.let.set()
+    await rig.delivery.settle()
+    await rig.step(1)
+    assert titles(rig) == ["Critical"]
 
 
 async def test_everybody_is_told_in_the_own_language(rig: Rig) -> None:
