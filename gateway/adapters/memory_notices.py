@@ -57,9 +57,16 @@ class MemoryNotices:
         self.upto = self.upto if upto is None else upto
 
     async def waiting(self, limit: int) -> list[Notice]:
-        """Return notices that wait, those of critical alerts first, then oldest first."""
+        """Return what waits, `limit` of each target, critical alerts first, then oldest first."""
         found = self._notices(lambda kept: kept.state == "waiting")
-        return sorted(found, key=lambda n: n.alert.severity is not Severity.CRITICAL)[:limit]
+        found.sort(key=lambda n: n.alert.severity is not Severity.CRITICAL)
+        places = Counter[Target]()
+        chosen = []
+        for notice in found:
+            places[notice.target] += 1
+            if places[notice.target] <= limit:
+                chosen.append(notice)
+        return chosen
 
     async def with_tag(self, target: Target, tag: str) -> list[Notice]:
         """Return what was sent to a target under a tag, with the alerts as they are now."""

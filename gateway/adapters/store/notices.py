@@ -59,9 +59,14 @@ class SqlNotices:
         await self._database.write(work)
 
     async def waiting(self, limit: int) -> list[Notice]:
-        """Return notices that wait, those of critical alerts first, then oldest first."""
+        """Return what waits, `limit` of each target, critical alerts first, then oldest first."""
+        order = "ORDER BY a.severity != 'critical', n.no"
         return await self._notices(
-            "n.state = 'waiting' ORDER BY a.severity != 'critical', n.no LIMIT ?", limit
+            f"n.no IN (SELECT no FROM (SELECT n.no, row_number() OVER ("  # noqa: S608 - ours
+            f"PARTITION BY n.road, n.target {order}) AS place FROM notices n"
+            " JOIN alerts a ON a.id = n.alert_id WHERE n.state = 'waiting')"
+            f" WHERE place <= ?) {order}",
+            limit,
         )
 
     async def with_tag(self, target: Target, tag: str) -> list[Notice]:

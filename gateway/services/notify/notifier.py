@@ -35,6 +35,7 @@ log = structlog.get_logger()
 LOOK_S = 5.0  # while nothing happens: reminders, the end of quiet hours, retries
 GATHER_S = 0.02  # several commits of one moment; judging has gathered already
 CHUNK = 500
+MOST_A_TARGET = 100  # notices that are looked at; so none that is down hides what others wait for
 KEEP_MS = 30 * 24 * 3_600_000
 TIDY_S = 3600.0
 
@@ -196,7 +197,7 @@ class Notifier:
         """Send what waits and may be told now; drop what is nobody's news any more."""
         now_ms = self.now.wall_ms()
         ready: dict[tuple[Target, str], list[Notice]] = {}
-        for notice in await self.store.waiting(CHUNK):
+        for notice in await self.store.waiting(MOST_A_TARGET):
             reason = self._why_drop(notice, now_ms)
             if reason:
                 await self._drop(notice, reason, now_ms)

@@ -154,7 +154,7 @@ class NoticeStore(Protocol):
         """Keep notices and move the position, in one transaction; a kept one stays as it is."""
 
     async def waiting(self, limit: int) -> list[Notice]:
-        """Return notices that wait, oldest first."""
+        """Return what waits, `limit` of each target, critical alerts first, then oldest first."""
 
     async def with_tag(self, target: Target, tag: str) -> list[Notice]:
         """Return what was sent to a target under a tag, with the alerts as they are now."""

@@ -94,6 +94,14 @@ async def test_critical_ones_stand_before_those_that_wait_for_the_morning(site: 
     assert [n.alert.id for n in await site.store.waiting(1)] == [bad.id]
 
 
+async def test_a_target_with_much_to_wait_for_hides_no_other(site: Site) -> None:
+    alerts = [await site.write(alert_of(name, 5), "opened") for name in "abcd"]
+    stuck = [NewNotice(a.id, "opened", ANNA, a.id) for a in alerts]
+    await site.store.plan([*stuck, stuck[3]._replace(target=BERT)], 4, 9)
+    found = [(n.alert.key[0], n.target) for n in await site.store.waiting(2)]
+    assert found == [("a", ANNA), ("b", ANNA), ("d", BERT)]
+
+
 async def test_the_tag_of_a_group_is_that_of_its_first(site: Site) -> None:
     one = await site.write(alert_of("a", 5), "opened")
     two = await site.write(alert_of("b", 6), "opened")

@@ -131,6 +131,20 @@ async def test_a_slow_target_holds_nobody_up_and_is_told_once() -> None:
     assert waiting == {Target("push", "slow")}
 
 
+async def test_a_dead_target_with_much_to_wait_for_holds_nobody_up(rig: Rig) -> None:
+    rig.road.known["dead"] = "en"
+    rig.road.answers["dead"] = Outcome(Result.LATER, "down", 3600)
+    for k in range(501):
+        rig.open(f"m{k}", severity=Severity.WARNING)
+    rig.road.unwanted.add(("anna", "opened"))
+    await rig.step()
+    rig.road.unwanted.clear()
+    rig.clock.turn(61)
+    rig.open("new", severity=Severity.WARNING)
+    await rig.step()
+    assert [to for to, _ in rig.road.taken] == ["anna"]
+
+
 async def test_an_unbounded_wait_is_cut(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "SEND_LIMIT_S", 0.02)
     rig.road = SlowRoad({"slow": "en"})
