@@ -9,11 +9,13 @@ import asyncio
 import contextlib
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from bench.common import MEGABYTE, Figures, Limit, Result, finish, peak_rss_mb, progress
@@ -28,11 +30,14 @@ from cloud_sync.planner import Planner
 from cloud_sync.prices import month_view
 from cloud_sync.uploader import KINDS, Uploader
 from gateway import logs
+from gateway.adapters.store.alerts import load_alerts, write_changes
 from gateway.adapters.store.cloud import SqlCloudFeed
 from gateway.adapters.store.database import opened
+from gateway.domain.alerts import HistoryEntry
 from gateway.domain.readings import Channel, Stored
+from gateway.pipeline.alert_book import Change
 from gateway.services.cloud_feed import DAY_MS, QUARTER_MS
-from tests.support.cloud import UTC, FakeClock
+from tests.support.cloud import UTC, FakeClock, alert
 from tests.support.daemon import Daemon, Sections
 from tests.support.feeding import query
 from tests.support.mosquitto import Mosquitto
@@ -130,7 +135,7 @@ def drain(root: Path, outage: Outage, *, archive: bool, kept: Path | None) -> Fi
 
 
 async def bill(root: Path, days: int) -> Figures:
-    """Replay days of one meter with two channels, a quarter of an hour at a time."""
+    """Replay days of one meter with two channels and an alert that lasts, quarter by quarter."""
     end_ms = time.time_ns() // 1_000_000 // DAY_MS * DAY_MS
     outage = Outage(1, days, end_ms, ("grid", "solar"), raw=False)
     path = root / "month.db"
@@ -147,6 +152,7 @@ async def bill(root: Path, days: int) -> Figures:
         latest = LatestSender(feed, cloud, planner, governor, home)
         for quarter in range(days * DAY_MS // QUARTER_MS + 8):
             clock.now_ms = cloud.server_ms = outage.start_ms + (quarter + 1) * QUARTER_MS + OVER_MS
+            await database.write(lambda db: _last_on(db, clock.now_ms))
             while await uploader.step():
                 pass
             newest["meter-01"] = reading(clock.now_ms)
@@ -157,6 +163,16 @@ async def bill(root: Path, days: int) -> Figures:
         "megabytes_per_meter_month": view.month.bytes / 1e6,
         "usd_per_meter_month": view.month.usd,
     }
+
+
+def _last_on(db: sqlite3.Connection, at_ms: int) -> None:
+    """Store what a quarter of an hour does to an alert whose condition lasts."""
+    known = load_alerts(db)
+    opened = () if known else (HistoryEntry(at_ms, "system", "opened"),)
+    before = known[0] if known else alert()
+    write_changes(db, [Change(replace(before, updated_ms=at_ms, count=before.count + 3), opened)])
+    # The database notes by the machine's clock, not by that of the month replayed.
+    db.execute("UPDATE outbox SET created_ms = ? WHERE created_ms > ?", (at_ms, at_ms))
 
 
 async def _state() -> GatewayState:

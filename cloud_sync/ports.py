@@ -54,6 +54,9 @@ class Feed(Protocol):
     async def alerts(self, limit: int) -> list[AlertEntry]:
         """Return alerts that changed, oldest change first, with their history."""
 
+    async def renewals(self, limit: int, wall_ms: int, wait_ms: int) -> list[AlertEntry]:
+        """Return alerts that only last on and were noted so long ago, oldest first."""
+
     async def due(self, query: DueQuery) -> list[Due]:
         """Return what is due, oldest first."""
 

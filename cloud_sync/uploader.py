@@ -27,7 +27,15 @@ from cloud_sync.pace import LONGEST_REFUSED_S, Backoff, Pace, timeout_s
 from cloud_sync.planner import Planner, Unit
 from cloud_sync.ports import Cloud, Feed, Receipt
 from gateway.domain.errors import GatewayError, StorageError, TransientError
-from gateway.services.cloud_feed import DAY_MS, AlertEntry, DeadDocument, Due, DueKind, Usage
+from gateway.services.cloud_feed import (
+    DAY_MS,
+    HOUR_MS,
+    AlertEntry,
+    DeadDocument,
+    Due,
+    DueKind,
+    Usage,
+)
 
 log = structlog.get_logger()
 KINDS = (DueKind.QUARTER, DueKind.DAY, DueKind.GAPS)
@@ -36,6 +44,7 @@ MOST_UNITS = 200
 MOST_ALERTS = 50
 IDLE_S = 5.0
 SILENT_LOOK_S = 30.0
+RENEWED_EVERY_MS = 3 * HOUR_MS  # an alert whose condition lasts: judging renews it every 5 minutes
 LONGEST_REASON = 500
 SKEW_MS = 300_000  # tokens of Google are refused beyond it
 REFUSED = (ForbiddenError, CredentialError, QuotaError)
@@ -194,7 +203,7 @@ class Uploader:
     async def _send_alerts(self) -> bool:
         if not self._governor.may_alert():
             return False
-        entries = await self._feed.alerts(MOST_ALERTS)
+        entries = await self._feed.alerts(MOST_ALERTS) or await self._renewals()
         pieces: list[Piece] = []
         for entry in entries:
             try:
@@ -207,6 +216,15 @@ class Uploader:
         for batch in self._batches(pieces):
             await self._send(batch)
         return bool(entries)
+
+    async def _renewals(self) -> list[AlertEntry]:
+        """Return alerts that only last on: every few hours, less often near the day's limit."""
+        span = self._governor.span()
+        if span is None:
+            return []
+        wait_ms = 0 if self._planner.hurry else max(RENEWED_EVERY_MS, span.ms)
+        most = min(MOST_ALERTS, self._governor.room())
+        return await self._feed.renewals(most, self._clock.wall_ms(), wait_ms)
 
     async def _send_units(self, units: Sequence[Unit]) -> None:
         """Build the documents and send them in a few batches side by side."""

@@ -38,6 +38,7 @@ class MemoryCloudFeed:
         self._minutes: dict[int, Minutes] = {}
         self._due: dict[Due, tuple[int, bool]] = {}  # noted when, and whether taken
         self._alerts: dict[str, AlertEntry] = {}
+        self._renewed_ms: dict[str, int] = {}  # of those that are no news: noted when
         self._spans: dict[tuple[int, int], bytearray] = {}
         self._usage: dict[tuple[int, str], Usage] = {}
         self._dead: list[DeadDocument] = []
@@ -59,16 +60,31 @@ class MemoryCloudFeed:
         if due not in self._due or self._due[due][1]:
             self._due[due] = (self._wall_ms(), False)
 
-    def add_alert(self, alert: Alert, history: Sequence[HistoryEntry] = ()) -> None:
-        """Store an alert's change."""
+    def add_alert(
+        self, alert: Alert, history: Sequence[HistoryEntry] = (), *, renewal: bool = False
+    ) -> None:
+        """Store an alert's change; a `renewal` only says that it lasts on."""
         known = self._alerts.get(alert.id)
+        if not renewal:
+            self._renewed_ms.pop(alert.id, None)
+        elif known is None:
+            self._renewed_ms[alert.id] = self._wall_ms()
         number = self._next if known is None else known.no
         self._next += known is None
         self._alerts[alert.id] = AlertEntry(number, repr(alert), alert, list(history))
 
     async def alerts(self, limit: int) -> list[AlertEntry]:
         """Return alerts that changed, oldest change first."""
-        return sorted(self._alerts.values(), key=lambda entry: entry.no)[:limit]
+        news = [e for key, e in self._alerts.items() if key not in self._renewed_ms]
+        return sorted(news, key=lambda entry: entry.no)[:limit]
+
+    async def renewals(self, limit: int, wall_ms: int, wait_ms: int) -> list[AlertEntry]:
+        """Return alerts that only last on and were noted so long ago, oldest first."""
+        old = [
+            self._alerts[key] for key, noted_ms in self._renewed_ms.items()
+            if not wall_ms - wait_ms < noted_ms <= wall_ms + AHEAD_MS
+        ]  # fmt: skip
+        return sorted(old, key=lambda entry: entry.no)[:limit]
 
     async def due(self, query: DueQuery) -> list[Due]:
         """Return what is due, oldest first."""
@@ -133,6 +149,7 @@ class MemoryCloudFeed:
             known = self._alerts.get(entry.alert.id)
             if known is not None and known.body == entry.body:
                 del self._alerts[entry.alert.id]
+                self._renewed_ms.pop(entry.alert.id, None)
 
     async def bury(
         self, entries: Sequence[Due], alerts: Sequence[AlertEntry], dead: DeadDocument
@@ -165,7 +182,7 @@ class MemoryCloudFeed:
 
     async def backlog(self) -> Backlog:
         """Return what waits."""
-        waiting = {"alert": len(self._alerts)}
+        waiting = {"alert": len(self._alerts) - len(self._renewed_ms)}
         starts = []
         for due in self._due:
             if due.kind is not DueKind.GAPS:

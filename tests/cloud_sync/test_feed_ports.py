@@ -47,8 +47,8 @@ class House(Protocol):
     def add(self, bucket: Bucket) -> None:
         """Store a minute."""
 
-    def change(self, alert: Alert) -> None:
-        """Store an alert's change."""
+    def change(self, alert: Alert, *, renewal: bool = False) -> None:
+        """Store an alert's change; one that only lasts on has no new history."""
 
 
 class SqlHouse:
@@ -70,8 +70,9 @@ class SqlHouse:
         part = RollupPart(1, "1m", bucket)
         self._database.write_now(lambda db: rollups.add_parts(db, [part]))
 
-    def change(self, alert: Alert) -> None:
-        change = Change(alert, (HistoryEntry(alert.updated_ms, "system", "opened"),), is_new=True)
+    def change(self, alert: Alert, *, renewal: bool = False) -> None:
+        history = () if renewal else (HistoryEntry(alert.updated_ms, "system", "opened"),)
+        change = Change(alert, history, is_new=not renewal)
         self._database.write_now(lambda db: write_changes(db, [change]))
 
 
@@ -84,8 +85,9 @@ class MemoryHouse:
     def add(self, bucket: Bucket) -> None:
         self._memory.add_minutes(1, "grid", [bucket])
 
-    def change(self, alert: Alert) -> None:
-        self._memory.add_alert(alert, [HistoryEntry(alert.updated_ms, "system", "opened")])
+    def change(self, alert: Alert, *, renewal: bool = False) -> None:
+        opened = HistoryEntry(alert.updated_ms, "system", "opened")
+        self._memory.add_alert(alert, [] if renewal else [opened], renewal=renewal)
 
 
 @pytest.fixture(params=["sql", "memory"])
@@ -170,6 +172,32 @@ async def test_an_alert_that_changed_again_stays_due(house: House) -> None:
     house.change(replace(alert(1), state=AlertState.ACKNOWLEDGED))
     await house.feed.confirm((), before, ())
     assert [entry.alert.state for entry in await house.feed.alerts(10)] == ["acknowledged"]
+
+
+async def test_an_alert_that_only_lasts_on_is_no_news(house: House) -> None:
+    house.change(alert(1))
+    await house.feed.confirm((), await house.feed.alerts(10), ())
+    for count in (2, 3):
+        house.change(replace(alert(1), count=count), renewal=True)
+    assert await house.feed.alerts(10) == []
+    assert (await house.feed.backlog()).waiting["alert"] == 0
+    assert await house.feed.renewals(10, EVER_MS, EVER_MS) == []
+    (renewal,) = await house.feed.renewals(10, EVER_MS, 0)
+    assert renewal.alert.count == 3
+    await house.feed.confirm((), [renewal], ())
+    assert await house.feed.renewals(10, EVER_MS, 0) == []
+
+
+async def test_news_take_a_renewal_along(house: House) -> None:
+    house.change(alert(1))
+    house.change(replace(alert(1), count=2), renewal=True)
+    (entry,) = await house.feed.alerts(10)
+    assert entry.alert.count == 2
+    await house.feed.confirm((), [entry], ())
+    house.change(replace(alert(1), count=3), renewal=True)
+    house.change(replace(alert(1), count=3, state=AlertState.RESOLVED))
+    assert await house.feed.renewals(10, EVER_MS, 0) == []
+    assert [entry.alert.state for entry in await house.feed.alerts(10)] == ["resolved"]
 
 
 async def test_a_refused_document_is_noted_and_its_entry_gone(house: House) -> None:

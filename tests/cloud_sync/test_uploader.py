@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -16,6 +17,7 @@ from cloud_sync.errors import (
     QuotaError,
     RejectedError,
 )
+from cloud_sync.governor import Limits
 from cloud_sync.memory_cloud import MemoryCloud
 from cloud_sync.planner import Unit
 from cloud_sync.ports import Receipt
@@ -69,6 +71,43 @@ async def test_an_alert_that_changes_is_written_anew() -> None:
     await site.send_all()
     assert site.cloud.documents["sites/home/alerts/alert-1"]["state"] == "resolved"
     assert len(site.cloud.order) == 2
+
+
+async def test_an_alert_that_lasts_is_written_every_three_hours_and_its_end_at_once() -> None:
+    site = CloudSite()
+    site.feed.add_alert(alert())
+    await site.send_all()
+    for count in range(2, 62):  # five hours
+        site.clock.now_ms += 300_000
+        site.feed.add_alert(replace(alert(), count=count), renewal=True)
+        await site.send_all()
+    assert len(site.cloud.order) == 2
+    counts = [site.cloud.documents["sites/home/alerts/alert-1"]["count"]]
+    site.feed.add_alert(replace(alert(state=AlertState.RESOLVED), count=61))
+    await site.send_all()
+    counts.append(site.cloud.documents["sites/home/alerts/alert-1"]["count"])
+    assert counts == [38, 61]
+
+
+async def test_alerts_that_last_wait_longer_near_the_limit_and_hold_up_no_news() -> None:
+    site = CloudSite(Limits(100, 10**9))
+    await site.feed.count([Usage(TODAY, "minutes", 82, 0)])
+    for number in range(1, 61):
+        site.feed.add_alert(alert(number), renewal=True)
+    site.clock.now_ms += 2 * 3_600_000
+    assert await site.send_all() == 0
+    site.feed.add_alert(alert(99))
+    assert await site.send_all() == 1
+    site.clock.now_ms += 5 * 3_600_000
+    assert 0 < await site.send_all() <= 7, "what is kept back for alerts is for news"
+    site.clock.now_ms += DAY_MS
+    assert await site.send_all() > 50
+
+
+async def test_draining_sends_alerts_that_last_too() -> None:
+    site = CloudSite()
+    site.feed.add_alert(alert(), renewal=True)
+    assert await site.uploader.drain() == 1
 
 
 async def test_a_quarter_waits_until_it_is_over() -> None:

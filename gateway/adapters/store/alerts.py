@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
+from gateway.adapters.store.schema_cloud import NOW_MS
 from gateway.domain.alerts import Alert, AlertKind, AlertState, Severity
 from gateway.pipeline.alert_book import Change
 
@@ -12,6 +13,7 @@ COLUMNS = (
     "id, meter, channel, kind, severity, state, opened_ms, updated_ms, resolved_ms, count,"
     " title, detail, evidence, snoozed_until_ms, historic, muted"
 )
+RENEWAL = "renewal"  # kind in the outbox of an alert that lasts on: by the machine's own clock
 UPSERT = (
     f"INSERT INTO alerts ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608 - names of ours
     " ON CONFLICT (id) DO UPDATE SET severity = excluded.severity, state = excluded.state,"
@@ -31,11 +33,35 @@ def write_changes(db: sqlite3.Connection, changes: Iterable[Change]) -> None:
             "INSERT INTO alert_history (alert_id, at_ms, who, what) VALUES (?,?,?,?)",
             [(alert.id, entry.at_ms, entry.who, entry.what) for entry in change.history],
         )
+        _post(db, alert, news=bool(change.history))
+
+
+def _post(db: sqlite3.Connection, alert: Alert, *, news: bool) -> None:
+    """Have the cloud learn of an alert: at once where its history grew, else some time.
+
+    A renewal of a lasting condition joins the news that wait, and news take a renewal along.
+    """
+    body = outbox_body(alert)
+    if news:
+        post_news(db, alert.id, alert.updated_ms, body)
+        return
+    joined = "UPDATE outbox SET body = ? WHERE kind = 'alert' AND key = ?"
+    if db.execute(joined, (body, alert.id)).rowcount == 0:
         db.execute(
-            "INSERT INTO outbox (kind, key, created_ms, body) VALUES ('alert', ?, ?, ?)"
+            f"INSERT INTO outbox (kind, key, created_ms, body) VALUES ('{RENEWAL}', ?, {NOW_MS}, ?)"  # noqa: S608 - ours
             " ON CONFLICT (kind, key) DO UPDATE SET body = excluded.body",
-            (alert.id, alert.updated_ms, outbox_body(alert)),
+            (alert.id, body),
         )
+
+
+def post_news(db: sqlite3.Connection, alert_id: str, at_ms: int, body: str) -> None:
+    """Have the cloud learn of an alert at once."""
+    db.execute(
+        "INSERT INTO outbox (kind, key, created_ms, body) VALUES ('alert', ?, ?, ?)"
+        " ON CONFLICT (kind, key) DO UPDATE SET body = excluded.body",
+        (alert_id, at_ms, body),
+    )
+    db.execute("DELETE FROM outbox WHERE kind = ? AND key = ?", (RENEWAL, alert_id))
 
 
 def _row(alert: Alert) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from gateway.adapters.store import cloud_due, rollups, schema_cloud
-from gateway.adapters.store.alerts import load_alerts
+from gateway.adapters.store.alerts import RENEWAL, load_alerts
 from gateway.adapters.store.database import Database, Work
 from gateway.adapters.store.export import ChannelReader
 from gateway.adapters.store.gap_spans import gap_spans
@@ -54,7 +54,13 @@ class SqlCloudFeed:
 
     async def alerts(self, limit: int) -> list[AlertEntry]:
         """Return alerts that changed, oldest change first, with their history."""
-        return await self._read(lambda db: _alerts(db, limit))
+        return await self._read(lambda db: _alerts(db, "kind = 'alert'", (), limit))
+
+    async def renewals(self, limit: int, wall_ms: int, wait_ms: int) -> list[AlertEntry]:
+        """Return alerts that only last on and were noted so long ago, oldest first."""
+        where = "kind = ? AND (created_ms <= ? OR created_ms > ?)"
+        values = (RENEWAL, wall_ms - wait_ms, wall_ms + cloud_due.AHEAD_MS)
+        return await self._read(lambda db: _alerts(db, where, values, limit))
 
     async def due(self, query: DueQuery) -> list[Due]:
         """Return what is due, oldest first."""
@@ -210,10 +216,11 @@ def _targets(db: sqlite3.Connection, meter_no: int) -> list[Target]:
     return [Target(meter_no, no, name) for no, name in db.execute(query, (meter_no,))]
 
 
-def _alerts(db: sqlite3.Connection, limit: int) -> list[AlertEntry]:
-    waiting = db.execute(
-        "SELECT no, key, body FROM outbox WHERE kind = 'alert' ORDER BY no LIMIT ?", (limit,)
-    ).fetchall()
+def _alerts(
+    db: sqlite3.Connection, where: str, values: tuple[object, ...], limit: int
+) -> list[AlertEntry]:
+    query = f"SELECT no, key, body FROM outbox WHERE {where} ORDER BY no LIMIT ?"  # noqa: S608 - ours
+    waiting = db.execute(query, (*values, limit)).fetchall()
     found = []
     for no, alert_id, body in waiting:
         for alert in load_alerts(db, "WHERE id = ?", (alert_id,)):

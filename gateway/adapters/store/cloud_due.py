@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from gateway.adapters.store import schema_cloud
+from gateway.adapters.store.alerts import RENEWAL
 from gateway.services.cloud_feed import (
     DAY_MS,
     LENGTH_MS,
@@ -185,7 +186,8 @@ def read_backlog(db: sqlite3.Connection) -> Backlog:
     query = "SELECT kind, count(*), min(start_ms) FROM cloud_due WHERE kind != 'gaps' GROUP BY kind"
     wanted = schema_cloud.wanted_kinds(db)
     rows = [row for row in db.execute(query).fetchall() if row[0] in wanted]
-    alerts, since_ms = db.execute("SELECT count(*), min(created_ms) FROM outbox").fetchone()
+    news = "SELECT count(*), min(created_ms) FROM outbox WHERE kind != ?"
+    alerts, since_ms = db.execute(news, (RENEWAL,)).fetchone()
     oldest = [since_ms] if alerts else []
     oldest += [start_ms for _, _, start_ms in rows]
     return Backlog({"alert": alerts, **{kind: n for kind, n, _ in rows}}, min(oldest, default=0))
