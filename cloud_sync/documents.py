@@ -223,6 +223,21 @@ def latest_document(
     return Document(kind, f"sites/{site}/latest/{meter.id}", fields)
 
 
+def removed_document(site: str, meter: str, at_ms: int) -> Document:
+    """Return what takes the place of the newest reading of a meter that is there no more."""
+    fields: Fields = {
+        "schema": SCHEMA,
+        "meter": meter,
+        "label": "",
+        "at": moment(at_ms),
+        "f": None,
+        "flags": [],
+        "channels": {},
+        "removed": True,
+    }
+    return Document("latest", f"sites/{site}/latest/{meter}", fields)
+
+
 @dataclass(frozen=True, slots=True)
 class GatewayState:
     """How the gateway is doing, for its status document."""

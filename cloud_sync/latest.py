@@ -11,6 +11,7 @@ from cloud_sync.documents import (
     Document,
     GatewayState,
     latest_document,
+    removed_document,
     status_document,
 )
 from cloud_sync.errors import CloudDownError, CredentialError, ForbiddenError, RejectedError
@@ -32,6 +33,7 @@ TICK_S = 1.0
 LOOK_S = 30.0  # for what goes out every few hours
 SAVE_S = 60.0  # the count of leased writes is kept in memory so long
 STAMP_BYTES = 8
+REMOVED = b"removed"  # in place of a stamp: the cloud knows that the meter is there no more
 
 
 class Leases(Protocol):
@@ -92,7 +94,9 @@ class LatestSender:
 
     async def look(self) -> None:
         """Send what is due every few hours."""
-        self._meters = {facts.id: facts for facts in await self._planner.refresh()}
+        found = await self._planner.refresh()
+        self._meters = {facts.id: facts for facts in found if not facts.removed}
+        await self._tell_removed()
         for meter, facts in self._meters.items():
             reading = self._latest.get(meter)
             if reading is None:
@@ -109,6 +113,15 @@ class LatestSender:
             self._status = telling
         elif not self._status:
             self._status = telling
+
+    async def _tell_removed(self) -> None:
+        """Say once of each meter that was removed, or undone with its import: no longer there."""
+        prefix = f"sites/{self._planner.site}/latest/"
+        for path, stamp in (await self._feed.digests(prefix)).items():
+            meter = path.removeprefix(prefix)
+            if meter not in self._meters and stamp != REMOVED:
+                at_ms = self._clock.wall_ms()
+                await self._send(removed_document(self._planner.site, meter, at_ms), REMOVED)
 
     async def _is_due(self, path: str, every_ms: int) -> bool:
         """Tell whether a document was last sent so long ago, restarts included."""
@@ -131,14 +144,14 @@ class LatestSender:
                 self._leased[1] += document.bytes
                 self._governor.count(self._usage(LEASES, 1, document.bytes))
 
-    async def _send(self, document: Document) -> None:
+    async def _send(self, document: Document, stamp: bytes | None = None) -> None:
         if not self._governor.room() or not await self._put(document):
             return
         used = self._usage(document.kind, 1, document.bytes)
         self._governor.count(used)
         await self._feed.count([used])
-        stamp = self._clock.wall_ms().to_bytes(STAMP_BYTES, "big")
-        await self._feed.keep_digest(document.path, stamp)
+        now = self._clock.wall_ms().to_bytes(STAMP_BYTES, "big")
+        await self._feed.keep_digest(document.path, stamp or now)
 
     async def _put(self, document: Document) -> bool:
         try:

@@ -86,6 +86,9 @@ class Feed(Protocol):
     async def digest(self, path: str) -> bytes:
         """Return what was last confirmed of a document that is only sent when it changed."""
 
+    async def digests(self, prefix: str) -> dict[str, bytes]:
+        """Return what was last confirmed of such documents, by path, below a prefix."""
+
     async def keep_digest(self, path: str, digest: bytes) -> None:
         """Remember what was confirmed of such a document."""
 

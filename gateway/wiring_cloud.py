@@ -136,7 +136,7 @@ class CloudParts:
             timezone=self._settings.site.timezone,
             started_ms=self._started_ms,
             services={name: health.state for name, health in self._board.services.items()},
-            meters={facts.id: facts.online for facts in await self._feed.meters()},
+            meters={m.id: m.online for m in await self._feed.meters() if not m.removed},
             waiting=backlog.waiting,
             open_alerts=await self._feed.open_alerts(),
             clock_trusted=self._clock.trusted(),

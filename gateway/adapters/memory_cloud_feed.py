@@ -164,6 +164,10 @@ class MemoryCloudFeed:
         """Return what was last confirmed of a document that is only sent when it changed."""
         return self._digests.get(path, b"")
 
+    async def digests(self, prefix: str) -> dict[str, bytes]:
+        """Return what was last confirmed of such documents, by path, below a prefix."""
+        return {path: kept for path, kept in self._digests.items() if path.startswith(prefix)}
+
     async def keep_digest(self, path: str, digest: bytes) -> None:
         """Remember what was confirmed of such a document."""
         self._digests[path] = digest

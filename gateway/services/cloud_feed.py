@@ -78,6 +78,7 @@ class MeterFacts(NamedTuple):
     # Of the time before this the cloud may hold rows that the store has lost: a damaged database
     # was taken over, or a backup restored.
     doubtful_until_ms: int = 0
+    removed: bool = False
 
 
 Minutes = dict[str, list[Bucket]]  # channel -> 1-minute buckets in time order

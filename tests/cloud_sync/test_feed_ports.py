@@ -224,6 +224,9 @@ async def test_digests_are_kept(house: House) -> None:
     await house.feed.keep_digest("x", b"1")
     await house.feed.keep_digest("x", b"2")
     assert await house.feed.digest("x") == b"2"
+    await house.feed.keep_digest("a_b/c", b"3")
+    await house.feed.keep_digest("aXb/c", b"4")
+    assert await house.feed.digests("a_b/") == {"a_b/c": b"3"}
 
 
 async def test_meters_are_told_with_their_newest_reading(house: House) -> None:
@@ -231,6 +234,15 @@ async def test_meters_are_told_with_their_newest_reading(house: House) -> None:
     assert [(facts.id, facts.channels, facts.newest_ms) for facts in found] == [
         ("kitchen", {"grid": "grid"}, LATER_MS)
     ]
+
+
+async def test_a_removed_meter_is_told_as_such(tmp_path: Path) -> None:
+    with opened(tmp_path / "w.db") as database:
+        house = SqlHouse(database)
+        assert [facts.removed for facts in await house.feed.meters()] == [False]
+        removing = "UPDATE meters SET removed_ms = 5"
+        await database.write(lambda db: db.execute(removing).rowcount)
+        assert [facts.removed for facts in await house.feed.meters()] == [True]
 
 
 def test_what_was_stored_before_the_cloud_is_due_when_it_is_switched_on(tmp_path: Path) -> None:

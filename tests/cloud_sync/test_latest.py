@@ -84,6 +84,38 @@ async def test_a_changed_status_goes_out_within_half_an_hour(watched: Watched) -
     assert document["services"] == {"intake": "retrying"}
 
 
+@pytest.mark.parametrize("undone", [False, True], ids=["removed", "undone with its import"])
+async def test_a_meter_that_is_gone_is_told_as_removed_once(
+    watched: Watched,
+    undone: bool,  # noqa: FBT001 - what is told apart
+) -> None:
+    known = watched.site.feed.meter_facts[1]
+    await watched.sender.look()
+    if undone:
+        del watched.site.feed.meter_facts[1]
+    else:
+        watched.site.feed.meter_facts[1] = known._replace(removed=True)
+    for _ in range(20):
+        await watched.sender.look()
+        watched.site.clock.now_ms += HOUR_MS
+    assert watched.sent(LATEST) == 2
+    document = watched.site.cloud.documents[LATEST]
+    assert (document["removed"], document["channels"]) == (True, {})
+    watched.site.feed.meter_facts[1] = known
+    await watched.sender.look()
+    assert "removed" not in watched.site.cloud.documents[LATEST]
+
+
+async def test_that_a_meter_is_removed_is_told_when_the_cloud_is_back(watched: Watched) -> None:
+    await watched.sender.look()
+    del watched.site.feed.meter_facts[1]
+    watched.site.cloud.failures.append(CloudDownError("down"))
+    await watched.sender.look()
+    assert "removed" not in watched.site.cloud.documents[LATEST]
+    await watched.sender.look()
+    assert watched.site.cloud.documents[LATEST]["removed"]
+
+
 async def test_while_looked_at_every_five_seconds_and_counted_apart(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:

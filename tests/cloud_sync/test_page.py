@@ -109,6 +109,16 @@ def test_the_first_reading_on_the_phone(page: Page) -> None:
     )
 
 
+def test_a_meter_that_was_removed_is_neither_shown_nor_asked_for(page: Page) -> None:
+    page.evaluate("""
+      store.latest.push({ meter: "gone", label: "", at: at(Date.now()), channels: {},
+                          removed: true });
+      tell("latest")""")
+    assert "gone" not in page.inner_text("#meters")
+    assert page.locator("#meters li").count() == 1
+    assert not [one for one in asked(page) if one[0] == "lease" and one[2]["meter"] == "gone"]
+
+
 def test_an_alert_is_acknowledged_and_nothing_becomes_html(page: Page) -> None:
     page.evaluate("""
       window.answer = { state: "done", result: { ok: true } };

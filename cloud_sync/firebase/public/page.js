@@ -46,6 +46,7 @@ class House {
     const failed = (error) => say(error.code === "permission-denied"
       ? `you are no member of ${this.site}` : error.message);
     this.ends.push(this.root.collection("latest").onSnapshot((found) => {
+      found = { empty: found.empty, docs: found.docs.filter((d) => !d.data().removed) };
       say(found.empty ? "no reading has arrived yet" : "");
       this.meters = found.docs.map((document) => document.id);
       element("meters").replaceChildren(...found.docs.map((d) => this.meter(d.data())));

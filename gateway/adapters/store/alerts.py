@@ -3,11 +3,13 @@
 import json
 import sqlite3
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
-from gateway.adapters.store.schema_cloud import NOW_MS
-from gateway.domain.alerts import Alert, AlertKind, AlertState, Severity
-from gateway.pipeline.alert_book import Change
+from gateway.adapters.store.schema_cloud import NOW_MS, wanted_kinds
+from gateway.domain.alerts import Alert, AlertKind, AlertState, HistoryEntry, Severity
+from gateway.pipeline.alert_book import SYSTEM, Change
+from gateway.services.cloud_feed import DueKind
 
 COLUMNS = (
     "id, meter, channel, kind, severity, state, opened_ms, updated_ms, resolved_ms, count,"
@@ -62,6 +64,32 @@ def post_news(db: sqlite3.Connection, alert_id: str, at_ms: int, body: str) -> N
         (alert_id, at_ms, body),
     )
     db.execute("DELETE FROM outbox WHERE kind = ? AND key = ?", (RENEWAL, alert_id))
+
+
+def take_back(db: sqlite3.Connection, alert_id: str) -> None:
+    """Have the cloud learn that an alert's import is undone: what stands there is never deleted."""
+    waited = db.execute("DELETE FROM outbox WHERE key = ?", (alert_id,)).rowcount
+    if set(wanted_kinds(db)) <= {DueKind.HOUR}:  # there is no cloud
+        return
+    for alert in load_alerts(db, "WHERE id = ?", (alert_id,)):
+        if waited or alert.state is not AlertState.RESOLVED:
+            now_ms = int(db.execute(f"SELECT {NOW_MS}").fetchone()[0])
+            end_ms = max(now_ms, alert.updated_ms)
+            over = AlertState.RESOLVED
+            ended = replace(alert, state=over, updated_ms=end_ms, resolved_ms=end_ms)
+            post_news(db, alert_id, now_ms, outbox_body(ended))
+
+
+def taken_back(body: str) -> tuple[Alert, list[HistoryEntry]]:
+    """Return an alert that only the outbox holds any more, and how it ended."""
+    told = json.loads(body)
+    key = (told["meter"] or "", told["channel"] or "", AlertKind(told["kind"]))
+    alert = Alert(
+        told["id"], key, Severity(told["severity"]), AlertState(told["state"]), told["opened"],
+        told["updated"], told["resolved"], told["count"], told["title"], told["detail"],
+        told["evidence"], historic=told["historic"], muted=told["muted"],
+    )  # fmt: skip
+    return alert, [HistoryEntry(alert.updated_ms, SYSTEM, "resolved: the import was undone")]
 
 
 def _row(alert: Alert) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from gateway.adapters.store import cloud_due, rollups, schema_cloud
-from gateway.adapters.store.alerts import RENEWAL, load_alerts
+from gateway.adapters.store.alerts import RENEWAL, load_alerts, taken_back
 from gateway.adapters.store.database import Database, Work
 from gateway.adapters.store.export import ChannelReader
 from gateway.adapters.store.gap_spans import gap_spans
@@ -118,6 +118,12 @@ class SqlCloudFeed:
         row = await self._read(lambda db: db.execute(query, (path,)).fetchone())
         return b"" if row is None else bytes(row[0])
 
+    async def digests(self, prefix: str) -> dict[str, bytes]:
+        """Return what was last confirmed of such documents, by path, below a prefix."""
+        query = "SELECT path, digest FROM cloud_digests WHERE substr(path, 1, ?) = ?"
+        values = (len(prefix), prefix)
+        return dict(await self._read(lambda db: db.execute(query, values).fetchall()))
+
     async def keep_digest(self, path: str, digest: bytes) -> None:
         """Remember what was confirmed of such a document."""
         query = "INSERT OR REPLACE INTO cloud_digests VALUES (?,?)"
@@ -223,8 +229,9 @@ def _alerts(
     waiting = db.execute(query, (*values, limit)).fetchall()
     found = []
     for no, alert_id, body in waiting:
-        for alert in load_alerts(db, "WHERE id = ?", (alert_id,)):
-            found.append(AlertEntry(no, body, alert, _history(db, alert_id)))  # noqa: PERF401
+        kept = load_alerts(db, "WHERE id = ?", (alert_id,))
+        alert, history = (kept[0], _history(db, alert_id)) if kept else taken_back(body)
+        found.append(AlertEntry(no, body, alert, history))
     return found
 
 
@@ -241,13 +248,13 @@ def _meters(db: sqlite3.Connection) -> list[MeterFacts]:
     for meter_no, name, role in db.execute("SELECT meter_no, name, role FROM channels ORDER BY no"):
         channels.setdefault(meter_no, {})[name] = role
     query = (
-        "SELECT no, id, label, ifnull(judged.at_ms, 0), online FROM meters"
+        "SELECT no, id, label, ifnull(judged.at_ms, 0), online, removed_ms FROM meters"
         " LEFT JOIN judged ON meter_no = no ORDER BY no"
     )
     return [
         MeterFacts(
             no, meter, label, channels.get(no, {}), newest_ms, bool(online),
-            max(0, cloud_due.doubtful_until_ms(db, no)),
+            max(0, cloud_due.doubtful_until_ms(db, no)), removed_ms is not None,
         )
-        for no, meter, label, newest_ms, online in db.execute(query).fetchall()
+        for no, meter, label, newest_ms, online, removed_ms in db.execute(query).fetchall()
     ]  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from gateway.adapters.store import segments
+from gateway.adapters.store.alerts import take_back
 from gateway.adapters.store.database import Database
 from gateway.adapters.store.schema import RESOLUTIONS_MS
 from gateway.pipeline.registers import Register
@@ -192,9 +193,9 @@ def _finish(db: sqlite3.Connection, job: ImportJob) -> None:
 
 
 def _drop_alert(db: sqlite3.Connection, alert_id: str) -> None:
+    take_back(db, alert_id)
     for table in ("alert_history", "verdicts", "notices"):
         db.execute(f"DELETE FROM {table} WHERE alert_id = ?", (alert_id,))  # noqa: S608 - ours
-    db.execute("DELETE FROM outbox WHERE kind = 'alert' AND key = ?", (alert_id,))
     db.execute("DELETE FROM alerts WHERE id = ?", (alert_id,))
 
 
