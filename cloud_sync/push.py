@@ -218,7 +218,19 @@ def outcome_of(error: Exception) -> Outcome:
         (exceptions.PermissionDeniedError, _refused(said)),
     )
     found = (outcome for kind, outcome in answers if isinstance(error, kind))
-    return next(found, Outcome(Result.LATER, said, wait_s))
+    return next(found, Outcome(Result.LATER, said, wait_s, _may_be_taken(error)))
+
+
+def _may_be_taken(error: Exception) -> bool:
+    """Tell whether Google may have taken a message although no answer says so."""
+    import httpx  # noqa: PLC0415 - comes with firebase-admin
+    from firebase_admin import exceptions
+
+    unsaid = (
+        exceptions.DeadlineExceededError, exceptions.UnknownError, exceptions.InternalError,
+    )  # fmt: skip
+    never_left = isinstance(getattr(error, "cause", None), httpx.ConnectTimeout)
+    return isinstance(error, unsaid) and not never_left
 
 
 def _credential_outcome(error: Exception) -> Outcome:

@@ -109,7 +109,8 @@ class AppriseRoad:
         try:
             done = service.notify(body=message.body, title=message.title, notify_type=kind)
         except Exception as error:  # noqa: BLE001 - a hundred plugins, each with errors of its own
-            return Outcome(Result.LATER, f"{address.schema}: {type(error).__name__}: {error}")
+            said = f"{address.schema}: {type(error).__name__}: {error}"
+            return Outcome(Result.LATER, said, maybe=True)
         if done:
             return SENT
         return Outcome(Result.LATER, f"{address.schema}: not taken; the log tells more")

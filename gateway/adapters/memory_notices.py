@@ -88,6 +88,12 @@ class MemoryNotices:
             kept.reason = HANDED
         return {kept.no for kept in going}
 
+    async def take_back(self, nos: Sequence[int]) -> None:
+        """Unmark what was handed over and waits: its road has said that it did not take it."""
+        for kept in self.kept:
+            if kept.no in nos and kept.state == "waiting":
+                kept.reason = ""
+
     async def drop(self, notice: Notice, reason: str, at_ms: int) -> None:
         """Drop what waits, unless it was handed over since it was read."""
         for kept in self.kept:

@@ -11,12 +11,13 @@ from pathlib import Path
 import firebase_admin
 import httpx
 import pytest
+from firebase_admin import exceptions
 from firebase_admin.exceptions import FirebaseError
 from google.auth.credentials import AnonymousCredentials
 
 from cloud_sync.firebase_app import APP, open_app
 from cloud_sync.identity import account_credentials
-from cloud_sync.push import FcmRoad, retry_after_s
+from cloud_sync.push import FcmRoad, outcome_of, retry_after_s
 from gateway.adapters.memory_notices import MemoryDevices
 from gateway.domain.errors import ConfigError
 from gateway.services.notify.ports import (
@@ -82,6 +83,16 @@ async def test_a_push_carries_its_tag_on_every_platform(road: FcmRoad, fcm: FcmS
     assert "topic" not in message
     assert len(json.dumps(message)) < 4096
     assert fcm.tokens_given == 1, "a real grant for a real signature"
+
+
+def test_what_google_may_have_taken_without_an_answer() -> None:
+    late = exceptions.DeadlineExceededError("late", httpx.ReadTimeout("no answer"))
+    no_line = exceptions.DeadlineExceededError("late", httpx.ConnectTimeout("no line"))
+    cut = exceptions.UnknownError("cut", httpx.ReadError("reset"))
+    busy = exceptions.UnavailableError("busy")
+    found = [outcome_of(error) for error in (late, no_line, cut, busy)]
+    assert {outcome.result for outcome in found} == {Result.LATER}
+    assert [outcome.maybe for outcome in found] == [True, False, True, False]
 
 
 async def test_a_token_that_google_knows_no_more_is_gone(road: FcmRoad, fcm: FcmStub) -> None:

@@ -97,6 +97,12 @@ class SqlNotices:
 
         return await self._database.write(work)
 
+    async def take_back(self, nos: Sequence[int]) -> None:
+        """Unmark what was handed over and waits: its road has said that it did not take it."""
+        query = "UPDATE notices SET reason = '' WHERE no = ? AND state = 'waiting'"
+        rows = [(no,) for no in nos]
+        await self._database.write(lambda db: db.executemany(query, rows).rowcount)
+
     async def drop(self, notice: Notice, reason: str, at_ms: int) -> None:
         """Drop what waits, unless it was handed over since it was read."""
         query = (

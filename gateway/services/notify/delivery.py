@@ -135,14 +135,14 @@ class Delivery:
             async with asyncio.timeout(SEND_LIMIT_S):
                 outcome = await road.send(target.id, message)
         except TimeoutError:
-            outcome = Outcome(Result.LATER, f"no answer within {SEND_LIMIT_S:.0f} s")
+            outcome = Outcome(Result.LATER, f"no answer within {SEND_LIMIT_S:.0f} s", maybe=True)
         except UnknownTargetError:
             outcome = Outcome(Result.GONE, "removed")
         except StorageError:
             raise
         except Exception as error:  # a road's defect must stop neither the others nor the house
             log.exception("road_failed", road=target.road)
-            outcome = Outcome(Result.LATER, f"{type(error).__name__}: {error}")
+            outcome = Outcome(Result.LATER, f"{type(error).__name__}: {error}", maybe=True)
         await self._note(target, tag, notices, outcome)
         return outcome.result in (Result.SENT, Result.REFUSED)
 
@@ -167,6 +167,9 @@ class Delivery:
         nos = [notice.no for notice in notices]
         now_ms, mono_s = self.now.wall_ms(), self.now.mono_s()
         facts = {"road": target.road, "target": target.id, "alerts": len(notices), "tag": tag}
+        if outcome.result in (Result.LATER, Result.BLOCKED) and not outcome.maybe:
+            # Unless an earlier try may have been taken.
+            await self.store.take_back([notice.no for notice in notices if not notice.handed])
         if outcome.result is Result.SENT:
             self._pauses.pop(target, None)
             self._pauses.pop(target.road, None)

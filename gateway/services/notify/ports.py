@@ -70,7 +70,7 @@ class NewNotice(NamedTuple):
 class Notice(NamedTuple):
     """A kept notice that waits, with its alert as it is now.
 
-    `handed`: its road was given it, and has not said that it will never take it.
+    `handed`: its road was given it, and has not said that it did not take it.
     """
 
     no: int
@@ -114,11 +114,15 @@ class Result(StrEnum):
 
 
 class Outcome(NamedTuple):
-    """How one message fared; `wait_s` is the least time the other side wants to be left alone."""
+    """How one message fared; `wait_s` is the least time the other side wants to be left alone.
+
+    `maybe`: it was not confirmed, and may have been taken all the same.
+    """
 
     result: Result
     reason: str = ""
     wait_s: float = 0.0
+    maybe: bool = False
 
 
 SENT = Outcome(Result.SENT)
@@ -161,6 +165,9 @@ class NoticeStore(Protocol):
 
     async def hand_over(self, nos: Sequence[int]) -> set[int]:
         """Mark what goes to its road now; return which of them wait, as the others must not go."""
+
+    async def take_back(self, nos: Sequence[int]) -> None:
+        """Unmark what was handed over and waits: its road has said that it did not take it."""
 
     async def drop(self, notice: Notice, reason: str, at_ms: int) -> None:
         """Drop what waits, unless it was handed over since it was read."""

@@ -148,6 +148,16 @@ async def test_who_may_have_heard_counts_too(site: Site) -> None:
     assert await site.store.told(alert.id) == []
 
 
+async def test_what_its_road_did_not_take_is_as_it_was(site: Site) -> None:
+    alert = await site.write(alert_of("a", 5), "opened")
+    await site.store.plan([NewNotice(alert.id, "opened", ANNA, alert.id)], 1, 10)
+    (notice,) = await site.store.waiting(10)
+    await site.store.hand_over([notice.no])
+    await site.store.take_back([notice.no])
+    assert await site.store.waiting(10) == [notice]
+    assert await site.store.told(alert.id) == []
+
+
 async def test_what_was_handed_over_meanwhile_is_not_dropped_unseen(site: Site) -> None:
     alert = await site.write(alert_of("a", 5), "opened")
     await site.store.plan([NewNotice(alert.id, "opened", ANNA, alert.id)], 1, 10)

@@ -317,6 +317,24 @@ async def test_what_was_answered_while_its_push_was_under_way_is_told_as_over_to
     assert titles(rig) == ["Critical", "Over"]
 
 
+@pytest.mark.parametrize(("maybe", "heard"), [(False, []), (True, ["Over"])])
+async def test_what_a_road_surely_did_not_take_is_not_told_as_over(
+    maybe: bool,  # noqa: FBT001 - a case
+    heard: list[str],
+) -> None:
+    rig = Rig(resolved=True)
+    rig.road.answers["anna"] = Outcome(Result.LATER, "down", maybe=maybe)
+    alert = rig.open()
+    await rig.step()
+    rig.road.answers["anna"] = Outcome(Result.LATER, "down")
+    await rig.step(301)  # what came of the first try stays open
+    rig.road.answers.clear()
+    over(rig, alert)
+    await rig.step(301)
+    await rig.step(301)
+    assert titles(rig) == heard
+
+
 async def test_what_was_over_before_its_turn_is_not_told(rig: Rig) -> None:
     """It was read as waiting, and stands behind another message of its target."""
     rig.road = road = ParkedRoad()
