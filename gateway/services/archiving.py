@@ -26,7 +26,8 @@ class HourContent(NamedTuple):
     """What an hour's file shall hold: readings (raw) or intervals (1m) in time order.
 
     `last_row` is the newest row that the file covers. `late_row` is the first row of a file that
-    stands beside an older one whose readings are gone from the database, None for the usual file.
+    stands beside an older one whose readings are gone from the database (0 for intervals), None
+    for the usual file.
     """
 
     hour: Hour

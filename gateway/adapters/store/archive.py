@@ -10,6 +10,7 @@ from gateway.adapters.store.database import Database
 from gateway.adapters.store.export import ChannelReader
 from gateway.adapters.store.readonly import snapshot
 from gateway.adapters.store.rows import COLUMNS, stored
+from gateway.adapters.store.series import thinned_until_ms
 from gateway.domain.readings import Stored
 from gateway.pipeline.rollups import Bucket
 from gateway.services.archiving import Hour, HourContent, Written
@@ -90,6 +91,9 @@ class SqlHourReader:
                 own, late_row = _not_archived(db, hour, own)
             else:
                 intervals = self._intervals(db, hour)
+                # What a full disk cost is in its file: only what came later is stored yet.
+                is_thinned = hour.start_ms < thinned_until_ms(db)
+                late_row = 0 if is_thinned and _archived_row(db, hour) is not None else None
             last_row = max((reading.row for reading in own), default=0)
             yield HourContent(hour, names[meter_no], own, intervals, last_row, late_row)
 
@@ -145,13 +149,18 @@ def _not_archived(
     row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
     doubtful_ms = cloud_due.doubtful_until_ms(db, hour.meter_no)
     gone_ms = doubtful_ms if row is None else max(doubtful_ms, int(row[0]))
-    known = db.execute(
-        "SELECT last_row FROM archived WHERE meter_no = ? AND start_ms = ?", hour
-    ).fetchone()
+    known = _archived_row(db, hour)
     if known is None or gone_ms < hour.start_ms:
         return readings, None
-    fresh = [reading for reading in readings if reading.row > known[0]]
+    fresh = [reading for reading in readings if reading.row > known]
     return fresh, min((reading.row for reading in fresh), default=None)
+
+
+def _archived_row(db: sqlite3.Connection, hour: Hour) -> int | None:
+    """Return the newest row that an hour's file covers, None where there is no file."""
+    query = "SELECT last_row FROM archived WHERE meter_no = ? AND start_ms = ?"
+    row = db.execute(query, hour).fetchone()
+    return None if row is None else int(row[0])
 
 
 def hold_for_archive(db: sqlite3.Connection, segment: int) -> bool:

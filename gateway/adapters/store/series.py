@@ -55,7 +55,7 @@ def read_series(db: sqlite3.Connection, zone: ZoneInfo, query: SeriesQuery) -> S
     start_ms, end_ms = max(query.start_ms, low_ms), min(query.end_ms, high_ms)
     readings = _count_readings(db, target.meter_no, start_ms, end_ms)
     has_raw = start_ms >= _retired_until_ms(db, target.meter_no)
-    finest = "1m" if start_ms >= _thinned_until_ms(db) else "15m"
+    finest = "1m" if start_ms >= thinned_until_ms(db) else "15m"
     span_ms = max(0, end_ms - start_ms)
     chosen = choose(query, span_ms, readings, has_raw=has_raw, finest=finest)
     gaps = gap_spans(db, target.meter_no, query.start_ms, query.end_ms)
@@ -128,7 +128,7 @@ def _retired_until_ms(db: sqlite3.Connection, meter_no: int) -> int:
     return -(2**62) if row is None else int(row[0])
 
 
-def _thinned_until_ms(db: sqlite3.Connection) -> int:
+def thinned_until_ms(db: sqlite3.Connection) -> int:
     """Return the time before which 1-minute intervals may have been retired."""
     row = db.execute("SELECT value FROM meta WHERE key = ?", (THINNED_UNTIL,)).fetchone()
     return -(2**62) if row is None else int(row[0])

@@ -15,6 +15,7 @@ from gateway.adapters.store.cloud import SqlCloudFeed
 from gateway.adapters.store.database import Database, opened
 from gateway.adapters.store.intake import READING_COLUMNS
 from gateway.adapters.store.many import insert_many
+from gateway.adapters.store.retention import SqlRetentionStore
 from gateway.domain.errors import ConfigError, StorageError
 from gateway.domain.readings import Channel, Reading
 from gateway.pipeline.rollups import Bucket
@@ -102,18 +103,46 @@ async def test_what_comes_after_its_hour_was_retired_stands_beside_it(path: Path
     assert set(target.files) == {NAME, late}
 
 
+def store_minutes(database: Database, *minutes: int) -> None:
+    """Store 1-minute intervals of the hour."""
+    parts = [RollupPart(1, "1m", Bucket(HOUR.start_ms + k * 60_000, 60)) for k in minutes]
+    database.write_now(lambda db: rollups.add_parts(db, parts))
+
+
+def judge_all(database: Database) -> None:
+    """Note that all readings have been judged."""
+    looked_at = "INSERT INTO meta VALUES ('looked_at', '99')"
+    database.write_now(lambda db: db.execute(looked_at).rowcount)
+    judged = "INSERT INTO judged VALUES (1, 99, 0, ?)"
+    state = msgspec.msgpack.encode(Snapshot({}, b""))
+    database.write_now(lambda db: db.execute(judged, (state,)).rowcount)
+
+
 def test_one_minute_intervals_instead_of_readings(path: Path) -> None:
     with opened(path) as database:
-        parts = [RollupPart(1, "1m", Bucket(HOUR.start_ms + k * 60_000, 60)) for k in range(3)]
-        database.write_now(lambda db: rollups.add_parts(db, parts))
-        database.write_now(lambda db: db.execute(
-            "INSERT INTO meta VALUES ('looked_at', '99')").rowcount)  # fmt: skip
-        judged = "INSERT INTO judged VALUES (1, 99, 0, ?)"
-        state = msgspec.msgpack.encode(Snapshot({}, b""))
-        database.write_now(lambda db: db.execute(judged, (state,)).rowcount)
+        store_minutes(database, 0, 1, 2)
+        judge_all(database)
     target = MemoryTarget()
     ((name, rows, _),) = write(path, target, "1m")
     assert (name, rows) == (NAME, 3)
+
+
+async def test_late_minutes_of_a_thinned_hour_stand_beside_its_file(path: Path) -> None:
+    target = MemoryTarget()
+    with opened(path) as database:
+        store_minutes(database, 0, 1, 2, 4 * 24 * 60)
+        judge_all(database)
+        written = list(archive(SqlHourReader(path, UTC), target, parquet_bytes,
+                               Plan("home", "1m", [HOUR])))  # fmt: skip
+        await SqlArchiveFeed(database).confirm(written)
+        assert await SqlRetentionStore(database).thin() == 3
+        assert write(path, target, "1m") == [("", 0, 0)]
+        store_minutes(database, 7)
+        late = NAME.replace(".parquet", "-late-0.parquet")
+        assert write(path, target, "1m") == [(late, 1, 0)]
+        store_minutes(database, 8)
+        assert write(path, target, "1m") == [(late, 2, 0)]
+    assert pq.read_table(io.BytesIO(target.files[NAME])).num_rows == 3
 
 
 def test_retirement_by_age_waits_for_the_archive(path: Path) -> None:
