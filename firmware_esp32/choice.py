@@ -34,6 +34,12 @@ def choose(root: str) -> int:
     return _other(root, record, full=False)
 
 
+def on_trial(root: str, slot: int) -> bool:
+    """Tell whether the slot that is about to be started has still to be confirmed."""
+    state = Record(root, "firmware").state
+    return bool(state["pending"]) and state["active"] == slot
+
+
 def _other(root: str, record: Record, full: bool) -> int:
     """Return the slot to start in place of the damaged active one, NONE when there is none.
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -122,7 +123,7 @@ def test_a_board_without_memory_to_look_is_reset_all_the_same(
     def fail(_: str) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(main, "_prepare", lambda *_: None)
+    monkeypatch.setattr(main, "_prepare", lambda *_: False)
     monkeypatch.setattr(choice, "after_failure", fail)
     monkeypatch.setitem(sys.modules, "app", SimpleNamespace(main=fail))
     with pytest.raises(SystemExit) as ended:
@@ -150,11 +151,24 @@ def test_a_lost_record_starts_what_is_whole(tmp_path: Path) -> None:
     assert choose(str(tmp_path)) == 0
 
 
-def boot(root: Path) -> str:
+# A chip with a watchdog: it says its time, bites a little later, and ends the VM as a reset would.
+WATCHDOG = """
+import os, sys
+class machine:
+    def WDT(timeout):
+        print("watchdog", timeout)
+        os.system("(sleep 0.5; kill -9 $PPID) &")
+    def reset():
+        sys.exit(3)
+sys.modules["machine"] = machine
+"""
+
+
+def boot(root: Path, chip: str = "", status: int = main.RESTART) -> str:
     """Run main.py as a board does: from the root, nothing else on the path."""
     for name in LOADER:
         shutil.copy(FIRMWARE / f"{name}.py", root)
-    script = f"import os; os.chdir({str(root)!r}); import main; main.start({str(root)!r})"
+    script = f"import os; os.chdir({str(root)!r})\n{chip}\nimport main; main.start({str(root)!r})"
     done = subprocess.run(
         vm_command(script),
         env={**vm_environment(), "MICROPYPATH": f":.frozen:{FIRMWARE / 'host'}"},
@@ -164,7 +178,7 @@ def boot(root: Path) -> str:
         timeout=20,
         check=False,
     )
-    assert done.returncode == 3, done.stdout + done.stderr
+    assert done.returncode == status, done.stdout + done.stderr
     return done.stdout
 
 
@@ -190,6 +204,17 @@ def test_an_update_that_fails_in_the_vm_is_taken_back(tmp_path: Path, body: str)
     put(tmp_path, 1, 2, body)
     assert "Error" in boot(tmp_path)
     assert boot(tmp_path).split() == ["runs", "1"]
+
+
+@needs_vm
+@pytest.mark.parametrize("body", ["while True: pass", "pass\nwhile True: pass"])  # in main, import
+def test_an_update_that_hangs_in_the_vm_is_taken_back(tmp_path: Path, body: str) -> None:
+    on_trial(tmp_path)
+    put(tmp_path, 1, 2, body)
+    hung = boot(tmp_path, WATCHDOG, -signal.SIGKILL).split()
+    assert hung[:2] == ["watchdog", str(main.TRIAL_MS)]
+    assert boot(tmp_path, WATCHDOG).split() == ["runs", "1"], "a confirmed one needs none"
+    assert state(tmp_path).state["fell"] == [2, "power_cut"]
 
 
 @needs_vm
