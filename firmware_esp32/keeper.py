@@ -10,6 +10,7 @@ import os
 
 from drops import Drops
 from errors import FlashError
+from log import log
 from ondemand import drop, make_room
 from ring import FEW, Ring
 from sender import Sender
@@ -85,13 +86,14 @@ class Keeper:
         shelf = self._shelf
         if shelf is None:
             make_room()
+            root, channels, boot, bootn, spool_bytes, feed = self._given
             try:
                 from shelf import Shelf  # noqa: PLC0415 - only while readings pile up
+
+                shelf = Shelf(root, channels, boot, bootn, spool_bytes, feed, self._ring)
             except MemoryError:
                 drop(*SHELF)  # what there is of it
                 raise
-            root, channels, boot, bootn, spool_bytes, feed = self._given
-            shelf = Shelf(root, channels, boot, bootn, spool_bytes, feed, self._ring)
             shelf.spool.covered(boot, self._acked)
             self._shelf = self._sender.shelf = shelf
             self._collect_lost()
@@ -122,24 +124,38 @@ class Keeper:
     def add(
         self, window: "Window", registers: "Registers", z: "Sequence[float | None] | None"
     ) -> int:
-        """Keep one window with the registers after it; return its seq. Never raises FlashError."""
+        """Keep one window with the registers after it; return its seq.
+
+        Raises neither FlashError nor MemoryError: then the oldest windows are given up instead.
+        """
         while self._ring.full:
-            self._make_room()
+            try:
+                self._make_room()
+            except MemoryError as error:
+                self._no_memory(error)
+                # What was written before it failed is given up whole: records never overlap.
+                self._give_up(max(self._ring.page_end(), self._spooled))
         return self._ring.put(
             window.up_ms, window.dt_ms, window.v, window.f, window.flags,
             window.i, window.p, window.q, z, registers.mwh_in, registers.mwh_out,
         )  # fmt: skip
 
     def minute(self, up_ms: int, offset_ms: "int | None") -> None:
-        """Save whole minutes that no ack has covered for 60 s; call it at least once a minute."""
+        """Save whole minutes that no ack has covered for 60 s; call it at least once a minute.
+
+        What cannot be saved now, for lack of memory or since the flash refuses, stays in the ring.
+        """
         self._offset_ms = offset_ms
-        while True:
-            first = self._next_to_spool()
-            if first >= self._ring.end or up_ms - self._ring.middle_ms(first) < _UNACKED_MS:
-                return
-            last, over = self._storage().last_of_minute(first, offset_ms)
-            if not over or not self._write(first, last):
-                return
+        try:
+            while True:
+                first = self._next_to_spool()
+                if first >= self._ring.end or up_ms - self._ring.middle_ms(first) < _UNACKED_MS:
+                    return
+                last, over = self._storage().last_of_minute(first, offset_ms)
+                if not over or not self._write(first, last):
+                    return
+        except MemoryError as error:
+            self._no_memory(error)
 
     def flush(self, offset_ms: "int | None") -> None:
         """Save everything that no ack covers; before an ordered reboot."""
@@ -171,14 +187,22 @@ class Keeper:
         if not self._ends:
             last, _ = self._storage().last_of_minute(lo, self._offset_ms)
             if not self._write(lo, last):
-                self._spooled = last
-                self._drops.add(self.boot, lo, last)
-                self._ring.free_to(last + 1)
+                self._give_up(last)
                 return
         last = self._ends.pop(0)
         if lo <= self._gone:
             self._drops.add(self.boot, lo, min(last, self._gone))
         self._ring.free_to(last + 1)
+
+    def _give_up(self, last: int) -> None:
+        """Let go of the oldest windows up to `last`, which are in no record, and tell it."""
+        self._spooled = last
+        self._drops.add(self.boot, self._ring.lo, last)
+        self._ring.free_to(last + 1)
+
+    def _no_memory(self, error: MemoryError) -> None:
+        self.failed_writes += 1
+        log(f"keeper: not written: {error!r}")
 
     def lend(self, size: int) -> "memoryview | None":
         """Return so much of the ring's memory, to be used before the next window is added.

@@ -68,7 +68,10 @@ class Registers:
         return True
 
     def save(self) -> bool:
-        """Save; call it at least once a minute. False: the flash refused, the copy before holds."""
+        """Save; call it at least once a minute.
+
+        False: the flash refused, or memory was short; the copy before holds.
+        """
         data = bytearray((_VERSION,))
         for at, name in enumerate(self.channels):
             data += crc32(name.encode()).to_bytes(4, "little")
@@ -78,7 +81,7 @@ class Registers:
             data += entry
         try:
             self._store.save(bytes(data))
-        except FlashError:
+        except (FlashError, MemoryError):
             self.failed_saves += 1
             return False
         return True

@@ -125,6 +125,12 @@ class Ring:
             slot = before % self.capacity
             before += min(self._per_page - slot % self._per_page, self.capacity - slot)
 
+    def page_end(self) -> int:
+        """Return the last window of the page that the oldest one lies in."""
+        slot = self.lo % self.capacity
+        rest = min(self._per_page - slot % self._per_page, self.capacity - slot)
+        return min(self.lo + rest, self.end) - 1
+
     def middle_ms(self, seq: int) -> int:
         """Return the `up` of the middle of a window that is held."""
         page, at = self._place(seq)

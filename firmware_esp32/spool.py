@@ -175,15 +175,23 @@ class Spool:
         """Write one minute of the running boot; durable on return.
 
         Makes room by dropping the oldest segments (see `lost`), when the quota is used up or the
-        flash is full. Raises FlashError when it cannot; the minute is then not in the spool.
+        flash is full. Raises FlashError or MemoryError when it cannot; the minute is then not in
+        the spool.
         """
         try:
-            self._append(minute, offset_ms)
-        except FlashError as error:
-            if not error.full or not self.segments:
-                raise
-            self._drop_oldest()
-            self._begin(minute)
+            try:
+                self._append(minute, offset_ms)
+            except FlashError as error:
+                if not error.full or not self.segments:
+                    raise
+                self._drop_oldest()
+                self._begin(minute)
+        except MemoryError:
+            # What tells the next minute from this one may be half done: never go on with it.
+            self._open = self._codec = None
+            if not self.segments or self.segments[-1].number != self._number:
+                self._remove(self._number)  # begun, and in no list
+            raise
 
     def _append(self, minute: Minute, offset_ms: "int | None") -> None:
         own = self.boots[self._boot]
@@ -229,12 +237,14 @@ class Spool:
                 self._make_directory()
             with open(self.path(segment.number), "ab") as file:
                 file.write(data)
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             # Nothing is appended behind what may be torn.
             self._open = self._codec = None
             if not self._landed(segment, minute):
                 if not segment.size:
                     self._remove(segment.number)
+                if isinstance(error, MemoryError):
+                    raise
                 msg = f"cannot write {self.path(segment.number)}"
                 raise FlashError(msg, full=error.errno == _ENOSPC) from error
         if not segment.size:

@@ -228,6 +228,47 @@ def test_a_flash_that_refuses_costs_only_what_the_ring_cannot_hold(home: Home) -
     assert on_flash(home.root)[0][1] == ram.start
 
 
+def test_without_memory_for_the_spool_the_oldest_go_and_are_told(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shelf.Shelf", no_memory)
+        make(home, 1000)
+    ram = in_ram(home.keeper)
+    assert home.keeper.seq == ram.stop - 1 == 999, "each window has its number"
+    assert len(ram) >= 600
+    assert home.keeper.dropped() == [(1001, 0, ram.start - 1)]
+    make(home, 120)  # there is room again
+    assert on_flash(home.root)[0][1] == ram.start
+
+
+@pytest.mark.parametrize("often", [1, 2, 3])
+def test_memory_that_ends_while_a_record_is_written_loses_nothing_untold(
+    home: Home, often: int
+) -> None:
+    cuts = Cuts()
+    cuts.error = MemoryError()
+    cuts.fail = lambda step: step % often == 0
+    with power(cuts):
+        make(home, 1500)
+    assert home.keeper.seq == 1499
+    home.keeper.connected()
+    gateway = Gateway()
+    for drop in home.keeper.dropped():
+        gateway.dropped(*drop)
+    while (found := home.keeper.take(home.up_ms, OFFSET_MS)) is not None:
+        gateway.readings(bytes(found[0]))
+        home.keeper.covered(gateway.ack())
+    assert gateway.upto(home.keeper.boot) == 1499
+    make(home, 120)
+    records = on_flash(home.root)
+    assert records, "it goes on where there is room again"
+    assert all(a[2] < b[1] for a, b in pairwise(records))
+
+
 def test_a_damaged_segment_is_told_as_dropped_and_the_rest_sent(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.boot()

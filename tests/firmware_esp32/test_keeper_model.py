@@ -209,8 +209,13 @@ class Meter(RuleBasedStateMachine):
         self.known.clear()
         self.made[self.home.boot()] = 0
 
-    @rule(often=st.integers(2, 9), count=st.integers(1, 60))
-    def bad_flash(self, often: int, count: int) -> None:
+    @rule(
+        often=st.integers(2, 9),
+        count=st.integers(1, 60),
+        error=st.sampled_from([OSError(5, "input/output error"), MemoryError()]),
+    )
+    def bad_flash(self, often: int, count: int, error: Exception) -> None:
+        self.cuts.error = error
         self.cuts.fail = lambda step: step % often == 0
         self._windows(count, 100.0)
         self.cuts.fail = lambda _step: False

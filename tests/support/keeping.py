@@ -41,8 +41,8 @@ class Cuts:
     def __init__(self) -> None:
         self.steps = 0
         self.at: int | None = None  # cut at this step
-        self.fail: Callable[[int], bool] = lambda _step: False  # OSError at this step
-        self.error = OSError(5, "input/output error")
+        self.fail: Callable[[int], bool] = lambda _step: False  # `error` at this step
+        self.error: Exception = OSError(5, "input/output error")
         self.part = 0.5  # how much of the write gets to the disk
 
     def due(self, *, may_fail: bool = True) -> bool:
