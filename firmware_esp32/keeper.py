@@ -38,7 +38,11 @@ if TYPE_CHECKING:
     Held = dict[str, int]  # an entry of the contract's `have`
     Range = tuple[int, int, int]  # boot, from, to
 
-SPOOL_BYTES = 1 << 20
+# For fourteen days on flash (docs/firmware/keeping.md), in segments of 16 KiB; of a board's 2 MiB
+# of files this leaves room for two firmware slots, what is being fetched, and the small ones.
+SPOOL_BYTES = 64 << 14
+LARGE_BYTES = 90 << 14
+_FEW_CHANNELS = 3
 SHELF = ("shelf", "spool", "reader", "minutes", "records")
 _UNACKED_MS = 60000
 # What the ring leaves of the heap when it is made: for the link and its messages, and for code that
@@ -52,7 +56,8 @@ class Keeper:
     """Readings from the window to the gateway's ack: a ring in RAM, a spool on flash.
 
     `root` is the directory of the meter's files, `channels` the names in the order of the
-    window's lists. `feed` is called now and then during long reads (the watchdog).
+    window's lists. `spool_bytes` is what the spool may take of the flash, by default enough for
+    fourteen days of so many channels. `feed` is called now and then in long reads (the watchdog).
     All `…_ms` of this class are the board's `up_ms()`, `offset_ms` what makes Unix ms of them.
     """
 
@@ -62,7 +67,7 @@ class Keeper:
         channels: "list[str]",
         boot: int,
         bootn: int,
-        spool_bytes: int = SPOOL_BYTES,
+        spool_bytes: "int | None" = None,
         feed: "Callable[[], None] | None" = None,
     ) -> None:
         self.boot = boot
@@ -71,6 +76,8 @@ class Keeper:
         self._ring = Ring(len(channels), RESERVE_BYTES)
         self._sender = Sender(self._ring, boot, channels)
         self._shelf: Shelf | None = None
+        if spool_bytes is None:
+            spool_bytes = SPOOL_BYTES if len(channels) <= _FEW_CHANNELS else LARGE_BYTES
         self._given = (root, channels, boot, bootn, spool_bytes, feed)
         self._drops = Drops()
         self._acked = -1

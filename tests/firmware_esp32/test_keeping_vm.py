@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from keeper import LARGE_BYTES, SPOOL_BYTES
 
 from tests.support.firmware import needs_vm, vm, vm_command, vm_environment
 
@@ -33,25 +34,27 @@ def test_twenty_thousand_windows_do_not_grow_the_heap(tmp_path: Path) -> None:
     assert found["held"] == 5
 
 
-@pytest.mark.parametrize(("channels", "least_days"), [(1, 14), (3, 14), (6, 7)])
-def test_days_in_a_mebibyte(tmp_path: Path, channels: int, least_days: float) -> None:
+@pytest.mark.parametrize("channels", [1, 3, 4, 6])
+def test_days_on_flash(tmp_path: Path, channels: int) -> None:
     minutes = 1500
     # Six clamps: the VM's objects are twice those of the board.
     found = run("days", tmp_path, channels, minutes, heap="160K" if channels < 4 else "224K")
     # What is in the ring has been written too: one record a minute.
     per_minute = found["bytes"] / (minutes - 1)
-    # 64 segments, of which the oldest goes whole when the newest begins.
-    days = 63 * 16_200 / per_minute / MINUTES_A_DAY
+    # Of the quota's segments the oldest goes whole when the newest begins.
+    segments = (SPOOL_BYTES if channels < 4 else LARGE_BYTES) // 16_384 - 1
+    days = segments * 16_200 / per_minute / MINUTES_A_DAY
     sys.stdout.write(f"{channels} clamps: {per_minute:.1f} bytes a minute, {days:.1f} days\n")
-    assert days >= least_days
+    assert days >= 14
     assert found["have"] == [{"boot": 7, "bootn": 1, "from": 0}]
 
 
 @pytest.mark.soak
-def test_a_full_spool_holds_fourteen_days_of_three_clamps(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("channels", "quota"), [(3, SPOOL_BYTES), (6, LARGE_BYTES)])
+def test_a_full_spool_holds_fourteen_days(tmp_path: Path, channels: int, quota: int) -> None:
     minutes = 28_000
-    found = run("days", tmp_path, 3, minutes)
-    assert found["bytes"] <= MIB
+    found = run("days", tmp_path, channels, minutes, heap="160K" if channels < 4 else "224K")
+    assert found["bytes"] <= quota
     assert found["held"] >= 14 * MINUTES_A_DAY * 6
     first = found["have"][0]["from"]
     assert found["dropped"] == [[7, 0, first - 1]]
