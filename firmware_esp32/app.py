@@ -46,6 +46,8 @@ RESTART_S = 5.0  # after a side task failed by a defect
 GOODBYE_S = 3.0
 UNPROVISIONED_S = 10
 MOST_FAILURES = 5  # windows in a row, then the board is reset
+# The gateway takes an anomaly without news for over after 15 minutes.
+TELL_MS = 600_000
 # MicroPython collects garbage when the heap is full; what lasts and was made just before then
 # lies far up and parts what is free. Collecting after so many bytes keeps it together.
 COLLECT_BYTES = 8_192
@@ -91,6 +93,8 @@ class Meter:
         self.link = Link(config, board, self.keeper, self.clock, handlers, self._about)
         self._minute_ms = 0
         self._failures = 0
+        self._refused = 0  # by the flash, as far as it was looked at
+        self._tell_ms = 0
 
     # -- what is loaded on demand --------------------------------------------------------
 
@@ -140,6 +144,7 @@ class Meter:
         commands.before_reset = self._save
         commands.actions.add_report("versions", self.depot.versions)
         commands.actions.add_report("busy_us", self._busy_us)
+        commands.actions.add_report("lost", self._lost)
         return commands, collector
 
     def _model(self, content: "bytes | memoryview | None") -> "Model":
@@ -201,6 +206,19 @@ class Meter:
     def _busy_us(self) -> int:
         return self.power.busy_us
 
+    def _lost(self) -> "dict[str, int]":
+        """Return what could not be saved, sent or taken in since the boot."""
+        link = self.link
+        return {
+            "registers": self.registers.failed_saves,
+            "spool": self.keeper.failed_writes,
+            "events": link.events.dropped,
+            "results": link.results.dropped,
+            "messages": link.inbox.dropped,
+            "skipped": link.skipped(),
+            "held_back": self.check.held_back,
+        }
+
     # -- what runs -----------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -249,7 +267,16 @@ class Meter:
             # is done in seconds, and a ring that is full goes to the flash all the same.
             if not self.depot.loaded or has_free(BUNDLE_BYTES):
                 self.keeper.minute(window.up_ms, self.clock.offset_ms)
+            self._tell_refused(window.up_ms)
         gc.collect()
+
+    def _tell_refused(self, up_ms: int) -> None:
+        """Tell, at most every ten minutes, that something could not be saved since last time."""
+        refused = self.registers.failed_saves + self.keeper.failed_writes
+        if refused > self._refused and up_ms >= self._tell_ms:
+            self._tell_ms = up_ms + TELL_MS
+            self._event({"kind": "anomaly", "what": "flash", "refused": refused})
+        self._refused = refused
 
     def _judge(self, window: "Window") -> "list[float] | None":
         """Return the check's scores; None, and its model given up, where it fails."""

@@ -65,6 +65,7 @@ class Link:
         self._finder = Finder(config, board)
         self._backoff = Backoff(board.random32)
         self._client: Client | None = None
+        self._skipped = 0  # by the clients before
         self._ack: dict[str, Any] | None = None  # the last, for `first_ack` alone
         self._wants_ack = True
         self._again = asyncio.Event()
@@ -87,6 +88,10 @@ class Link:
         event.setdefault("seq", max(self._keeper.seq, 0))
         event.setdefault("up", self._board.up_ms())
         self.events.put(event)
+
+    def skipped(self) -> int:
+        """Return how many inbound messages were too big since the boot."""
+        return self._skipped + (0 if self._client is None else self._client.skipped)
 
     def send_result(self, result: "dict[str, Any]") -> None:
         """Queue a command's result `{"id","ok","error","data"}`; bounded like events."""
@@ -177,6 +182,7 @@ class Link:
         if since is None:
             self._finder.failed()
         self._offline()
+        self._skipped = self.skipped()
         self._client = None
         return slow
 

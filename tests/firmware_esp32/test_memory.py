@@ -46,6 +46,20 @@ def test_ten_minutes_with_an_outage_a_command_and_a_bundle(tmp_path: Path, linke
     assert min(line.lowest for line in site.lines.values()) > 4096
 
 
+def test_a_flash_that_refuses_is_told(tmp_path: Path, linked: Path) -> None:
+    site = MemorySite(tmp_path, linked, HEAP, 10 * MINUTE)
+    for letter in "ab":  # no file can be opened there
+        (site.meter.directory / "root" / f"registers.{letter}").mkdir(parents=True)
+    with site:
+        [told] = site.events(what="flash")
+        assert (told["kind"], told["refused"] > 0) == ("anomaly", True)
+        site.until_window(4 * MINUTE)
+        lost = site.command()["lost"]
+        assert lost.pop("registers") >= 3
+        assert set(lost.values()) == {0}
+        assert site.events(what="flash") == [told], "said once while it lasts"
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(10_000)
 def test_a_day_without_growth(tmp_path: Path, linked: Path) -> None:

@@ -214,6 +214,11 @@ class MemorySite:
         told = self._told("events", kind="model", version=version)
         assert told[0]["ok"], told
 
+    def events(self, **parts: object) -> list[dict[str, Any]]:
+        """Wait for an event of these parts; return all there are."""
+        self.until(lambda: self._told("events", **parts))
+        return self._told("events", **parts)
+
     def drained(self) -> int:
         """Wait until the gateway has what was measured by now; return how many windows."""
         measured = self.follow()
