@@ -351,10 +351,11 @@ def main(root: str) -> None:
 
     try:
         config = settings_of(root)
-    except ConfigError as error:
+        if hasattr(gc, "mem_free"):  # MicroPython; CPython's has another meaning
+            gc.threshold(COLLECT_BYTES)  # type: ignore[attr-defined]
+        board = Board(len(config.channels))
+    except (ConfigError, ValueError) as error:  # ValueError: more clamps than the chip has pins
         log(f"app: {error}")
         time.sleep(UNPROVISIONED_S)  # leaves the installer's tools a quiet prompt to interrupt
         return
-    if hasattr(gc, "mem_free"):  # MicroPython; CPython's has another meaning
-        gc.threshold(COLLECT_BYTES)  # type: ignore[attr-defined]
-    asyncio.run(Meter(Board(len(config.channels)), config).run())
+    asyncio.run(Meter(board, config).run())

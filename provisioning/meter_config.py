@@ -15,6 +15,8 @@ PATH: Final = "/config.json"
 CA_PATH: Final = "/ca.crt"
 LARGEST: Final = 8_192  # bytes that the firmware reads
 MOST_CHANNELS: Final = 6
+# Clamps by chip: what firmware_esp32/board.py has pins for.
+CLAMPS: Final[Mapping[str, int]] = {"ESP32S3": 6, "ESP32C3": 3, "ESP32": 5}
 MOST_KEYS: Final = 2
 DEFAULT_CHANNELS: Final = ("grid",)
 RATING_A: Final = 30.0
@@ -75,6 +77,18 @@ def check(plan: MeterPlan) -> None:
     if max(len(plan.release_keys), len(plan.site_keys)) > MOST_KEYS:
         msg = f"a meter pins at most {MOST_KEYS} keys of a kind"
         raise BadInputError(msg)
+
+
+def check_clamps(plan: MeterPlan, machine: str) -> None:
+    """Raise BadInputError when a completed plan has more clamps than the board's chip has pins.
+
+    `machine` is what the board's MicroPython says of it: "… with ESP32C3".
+    """
+    wanted = len(plan.channels or DEFAULT_CHANNELS)
+    for chip, most in CLAMPS.items():
+        if machine.endswith(chip) and wanted > most:
+            msg = f"--channels: {wanted} clamps, but an {chip} has pins for {most} at most"
+            raise BadInputError(msg)
 
 
 def completed(plan: MeterPlan, old: Mapping[str, object]) -> MeterPlan:

@@ -24,6 +24,7 @@ from provisioning.meter_config import (
     RATING_A,
     MeterPlan,
     check,
+    check_clamps,
     completed,
     config_json,
     networks_json,
@@ -85,6 +86,7 @@ def provision(port: str, plan: MeterPlan, site: Site, tell: Teller, *, within_s:
     old = _old(board)
     _settle_identity(plan, old, site, tell)
     plan = completed(plan, old)
+    check_clamps(plan, known.machine)
     password = _password(plan, old)
     tell.step("writing its settings")
     files = {PATH: config_json(plan, password, _networks(plan, old))}

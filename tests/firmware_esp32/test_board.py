@@ -2,11 +2,14 @@
 
 import asyncio
 import importlib
+import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import ClassVar
 
+import app
 import linear
 import numpy as np
 import pytest
@@ -143,6 +146,21 @@ def test_the_page_reads_switches_and_learns(board_page: ModuleType) -> None:
     assert board.chip().endswith("ESP32 240a watchdog")
     first = board.up_ms()
     assert 0 <= first <= board.up_ms()
+
+
+@pytest.mark.usefixtures("board_page")
+def test_too_many_clamps_end_at_a_quiet_prompt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rests: list[float] = []
+    monkeypatch.setattr("app.time.sleep", rests.append)
+    names = [f"load{number}" for number in range(1, 7)]
+    mqtt = {"host": "127.0.0.1"}
+    settings = {"meter": "kitchen", "channels": names, "mqtt": mqtt}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    app.main(str(tmp_path))  # ends, so that the board is reset, but not at once
+    assert rests == [app.UNPROVISIONED_S]
+    assert "clamps: 1 to 5 on this chip" in capsys.readouterr().out
 
 
 async def test_wifi_joins_refuses_and_survives_a_busy_driver(

@@ -1,5 +1,6 @@
 """The settings a meter gets: its own parser takes them, and nonsense is refused before."""
 
+import ast
 import json
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 
 from gateway.domain.errors import BadInputError, ConfigError
 from provisioning.meter_config import (
+    CLAMPS,
     Door,
     MeterPlan,
     check,
+    check_clamps,
     completed,
     config_json,
     networks_json,
@@ -20,6 +23,7 @@ from provisioning.meter_config import (
 from provisioning.networks import Network, from_file, network
 from provisioning.release_keys import release_keys
 from tests.support.api import write_secret
+from tests.support.firmware import FIRMWARE
 
 DOOR = Door("gateway.local", 8883, "gateway.local", b"PEM")
 PLAN = MeterPlan(
@@ -104,6 +108,34 @@ def test_nonsense_is_refused(plan: MeterPlan, said: str) -> None:
     with pytest.raises(BadInputError) as caught:
         check(plan)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("machine", "most"),
+    [
+        ("Generic ESP32 module with ESP32", 5),
+        ("Generic ESP32S3 module with ESP32S3", 6),
+        ("ESP32C3 module with ESP32C3", 3),
+        ("linux [GCC 11.4] version", 6),  # no chip of ours: the firmware says what it takes
+    ],
+)
+def test_more_clamps_than_the_chip_has_pins_for_are_refused(machine: str, most: int) -> None:
+    names = [f"load{number}" for number in range(1, 7)]
+    for count in range(1, most + 1):
+        check_clamps(MeterPlan("kitchen", DOOR, channels=names[:count]), machine)
+    if most < 6:
+        with pytest.raises(BadInputError, match=f"--channels: 6 clamps.* pins for {most} at most"):
+            check_clamps(MeterPlan("kitchen", DOOR, channels=names), machine)
+
+
+def test_the_kit_knows_the_pins_of_the_firmware() -> None:
+    board = ast.parse((FIRMWARE / "board.py").read_text())
+    [wiring] = [
+        ast.literal_eval(line.value)
+        for line in board.body
+        if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "WIRING"
+    ]
+    assert {chip: len(inputs) - 1 for chip, inputs, _, _ in wiring} == CLAMPS
 
 
 def test_more_than_a_meter_reads_is_refused() -> None:

@@ -7,11 +7,17 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import aiomqtt
 import pytest
 
+from gateway.domain.errors import BadInputError
+from provisioning import meter_config
 from provisioning.board import Board
+from provisioning.meter_config import Door, MeterPlan
+from provisioning.provision import Registry, Site, provision
+from provisioning.telling import Silent
 from tests.provisioning.conftest import NewBoard
 from tests.support.exports import BEGINNING, END
 from tests.support.gateway_stub import until
@@ -222,6 +228,19 @@ def test_a_board_without_firmware_is_told(site: KitSite, new_board: NewBoard) ->
     board = site.plug_in("bare")
     said = one_line(site.meters(*site.provision_words(board, "bare")), 1)
     assert "flash it" in said or "run first: wattwarden meters flash" in said
+
+
+def test_more_clamps_than_pins_are_refused_before_anything_is_changed(
+    site: KitSite, flashed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = site.plug_in("small", content=flashed)
+    port = str(board.port)
+    monkeypatch.setattr(meter_config, "CLAMPS", {Board(port).inventory().machine: 1})
+    plan = MeterPlan("many", Door("localhost", site.broker.port), channels=("grid", "load1"))
+    nowhere = Site(None, "localhost", cast("Registry", None))
+    with pytest.raises(BadInputError, match=r"2 clamps, but an .* has pins for 1 at"):
+        provision(port, plan, nowhere, Silent(), within_s=1)
+    assert settings_of(board) == {}
 
 
 @pytest.mark.soak
