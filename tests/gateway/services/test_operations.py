@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.adapters.memory_accounts import MemoryAccounts
 from gateway.adapters.store.intake_store import SqlIntakeStore
@@ -253,6 +254,42 @@ async def test_an_anomaly_of_a_meter_s_own_becomes_an_alert(site: Site) -> None:
     async with asyncio.timeout(5):
         while site.deriver.desk.book.open_alerts:
             await moment()
+
+
+@pytest.mark.parametrize(
+    ("told", "title", "part"),
+    [
+        ({"what": "reversed_clamp"}, "A clamp seems to be on backwards", "turned round"),
+        ({"what": "open_clamp"}, "A clamp has stopped measuring", "closed around its wire"),
+        ({"what": "frozen_adc"}, "The meter reads the same values again and again", "supply away"),
+        ({"what": "flash", "refused": 3}, "The meter cannot save to its flash", "worn out"),
+        ({"what": "unusual", "feature": "step"}, "The meter finds its", "The change of power at"),
+        ({"what": ["no", "word"]}, "The meter finds its readings unusual", "home, grid reports"),
+    ],
+)
+async def test_what_a_meter_found_is_said_in_words(
+    site: Site, told: dict[str, object], title: str, part: str
+) -> None:
+    await site.deriver.load()
+    desk = EventDesk(site.deriver)
+    desk.take("home", {"kind": "anomaly", "channel": "grid"} | told, site.now.wall)
+    async with asyncio.timeout(30):
+        while not site.deriver.desk.book.open_alerts:
+            await moment()
+    (alert,) = site.deriver.desk.book.open_alerts
+    assert alert.title.startswith(title)
+    assert part in alert.detail
+    assert "home, grid" in alert.detail
+    desk._end("home", "grid", site.now.wall + 901_000)  # noqa: SLF001 - no timer stays behind
+
+
+def test_a_meter_s_defect_is_logged(site: Site) -> None:
+    event: dict[str, object] = {"kind": "defect", "part": "cmd", "detail": "x" * 999}
+    with capture_logs() as said:
+        EventDesk(site.deriver).take("home", event, site.now.wall)
+    [line] = said
+    assert (line["event"], line["meter"], line["part"]) == ("meter_defect", "home", "cmd")
+    assert line["detail"] == "x" * 120
 
 
 async def test_every_change_is_audited_once_and_refused_ones_are_not(office: Office) -> None:
