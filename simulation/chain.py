@@ -59,7 +59,7 @@ class Chain:
         self.temperature_c = float(random.uniform(0.0, 50.0))
         self.frozen = False
         self.open_clamps: set[int] = set()
-        # The true time between reads: 60 to 100 µs for a pair on real boards.
+        # The true time between two reads: 35 µs ± 15 % on boards, so 60 to 80 µs for a pair.
         self.between_us = read_us * random.uniform(0.85, 1.15)
         self._bias_v = _BIAS_V + random.uniform(-0.01, 0.01, clamps + 1)
         self._bias_rate = 2 * np.pi / random.uniform(300.0, 3000.0, (clamps + 1, 2))

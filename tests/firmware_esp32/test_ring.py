@@ -6,6 +6,7 @@ import struct
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from keeper import RESERVE_BYTES
 from pages import LENT_BYTES
 from ring import FEW, Ring, Row
 
@@ -72,6 +73,27 @@ def test_its_memory_is_what_the_heap_spares_at_boot(
     assert ring.end == min(pages * 13, 360)
     monkeypatch.setattr("pages.gc.mem_free", lambda: 0, raising=False)
     fill(ring, 1000)  # it never asks the heap again
+
+
+@pytest.mark.parametrize(
+    ("free", "windows"),
+    [
+        (60_000, (341, 216, 169, 130, 112, 105)),  # the least
+        (80_000, (434, 252, 182, 140, 112, 105)),
+        (100_000, (660, 480, 360, 340, 280, 238)),
+        (120_000, (660, 480, 360, 360, 364, 364)),
+    ],
+)
+def test_windows_by_what_the_heap_has_free(
+    monkeypatch: pytest.MonkeyPatch, free: int, windows: tuple[int, ...]
+) -> None:
+    """The table in docs/firmware/keeping.md."""
+    monkeypatch.setattr("pages.gc.mem_free", lambda: free, raising=False)
+    for channels, most in enumerate(windows, start=1):
+        ring = Ring(channels, RESERVE_BYTES)
+        while not ring.full:
+            put(ring, ring.end * 1000)
+        assert ring.end == most, channels
 
 
 @given(st.sampled_from([1, 3, 6]), st.integers(0, 900), st.integers(0, 60), st.integers(0, 40))
