@@ -12,7 +12,9 @@ from typing import NoReturn
 
 import firebase_admin
 from firebase_admin import auth
+from firebase_admin.exceptions import FirebaseError
 from flask import Request, Response
+from google.auth.exceptions import GoogleAuthError
 
 log = logging.getLogger("wattwarden")
 MOST_BYTES = 16 * 1024
@@ -21,6 +23,10 @@ HTTP_STATUS = {
     "INVALID_ARGUMENT": 400, "UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403, "NOT_FOUND": 404,
     "ALREADY_EXISTS": 409, "RESOURCE_EXHAUSTED": 429, "INTERNAL": 500, "UNAVAILABLE": 503,
 }  # fmt: skip
+# The caller's fault; the account may be gone though its token has not ended yet.
+REFUSED = (
+    auth.InvalidIdTokenError, auth.UserDisabledError, auth.UserNotFoundError, ValueError,
+)  # fmt: skip
 CORS = {
     "Access-Control-Allow-Origin": "*",  # a token is needed, and no cookie counts
     "Access-Control-Allow-Methods": "POST",
@@ -78,10 +84,11 @@ def caller_of(request: Request) -> Caller:
         refuse("UNAUTHENTICATED", "log in first")
     try:
         token = auth.verify_id_token(header.removeprefix(BEARER), check_revoked=True)
-    except (auth.InvalidIdTokenError, auth.UserDisabledError, ValueError) as error:
+    except REFUSED as error:
         refuse("UNAUTHENTICATED", f"the ID token is refused: {error}")
-    except auth.CertificateFetchError:
-        refuse("UNAVAILABLE", "Google's keys cannot be fetched; try again")
+    except (FirebaseError, GoogleAuthError):
+        log.exception("the ID token cannot be checked")
+        refuse("UNAVAILABLE", "the ID token cannot be checked now; try again")
     site = token.get("site") if token.get("gateway") is True else None
     return Caller(token["uid"], str(token.get("email", "")), site)
 
@@ -115,3 +122,12 @@ def ensure_app() -> None:
         firebase_admin.get_app()
     except ValueError:
         firebase_admin.initialize_app()
+
+
+def project_id() -> str:
+    """Return the project these functions run in.
+
+    The environment need not tell it: it comes from the account the functions run as.
+    """
+    project: str = firebase_admin.get_app().project_id
+    return project

@@ -5,17 +5,20 @@ function as it would to Google: the status, the error and `Retry-After` come thr
 """
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 import google.auth
-from callable_http import HTTP_STATUS, CallError, caller_of, refuse
+from callable_http import HTTP_STATUS, CallError, caller_of, project_id, refuse
 from flask import Request, Response
 from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession
 
+log = logging.getLogger("wattwarden")
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 MOST_BYTES = 8 * 1024  # FCM takes 4 kB of content
 TIMEOUT_S = 20
@@ -26,12 +29,11 @@ TO_MANY = ("topic", "condition")
 def forward(request: Request) -> Response:
     """Pass on one message to one device, or refuse it in FCM's own form."""
     try:
-        answer = _post(_message(request))
+        return _passed_on(_post(_message(request)))
     except CallError as error:
         code = HTTP_STATUS[error.status]
         told = {"code": code, "status": error.status, "message": str(error)}
         return _reply({"error": told}, code, {})
-    return _reply(answer.json(), answer.status_code, answer.headers)
 
 
 def _message(request: Request) -> Mapping[str, object]:
@@ -50,13 +52,27 @@ def _message(request: Request) -> Mapping[str, object]:
 
 
 def _post(message: Mapping[str, object]) -> Any:  # noqa: ANN401 - requests' response, untyped there
-    session, root = _google()
-    project = os.environ.get("GOOGLE_CLOUD_PROJECT") or os.environ["GCLOUD_PROJECT"]
-    url = f"{root}/v1/projects/{project}/messages:send"
     try:
+        session, root = _google()
+        url = f"{root}/v1/projects/{project_id()}/messages:send"
         return session.post(url, json={"message": message}, timeout=TIMEOUT_S)
     except OSError:  # requests' errors are among these
         refuse("UNAVAILABLE", "Firebase Cloud Messaging does not answer")
+    except GoogleAuthError:
+        log.exception("no access to Firebase Cloud Messaging")
+        refuse("UNAVAILABLE", "the function has no access to Firebase Cloud Messaging")
+
+
+def _passed_on(answer: Any) -> Response:  # noqa: ANN401 - as above
+    """Return FCM's answer, or an error in its form where something in between has answered."""
+    code = answer.status_code
+    try:
+        body = answer.json()
+    except ValueError:
+        code = code if code >= HTTP_STATUS["INVALID_ARGUMENT"] else HTTP_STATUS["UNAVAILABLE"]
+        told = f"Firebase Cloud Messaging: HTTP {answer.status_code} and no JSON"
+        body = {"error": {"code": code, "message": told}}
+    return _reply(body, code, answer.headers)
 
 
 @cache

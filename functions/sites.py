@@ -3,7 +3,7 @@
 import re
 from functools import cache
 
-from callable_http import refuse
+from callable_http import project_id, refuse
 from google.cloud import firestore
 
 SITE = re.compile(r"[a-z0-9-]{1,32}")
@@ -13,7 +13,7 @@ RANK = {"viewer": 0, "operator": 1, "admin": 2}
 @cache
 def database() -> firestore.Client:
     """Return the project's Firestore."""
-    return firestore.Client()
+    return firestore.Client(project=project_id())
 
 
 def site_path(site: str) -> str:

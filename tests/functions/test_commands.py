@@ -92,6 +92,13 @@ def test_who_may_not_and_what_is_none_leaves_no_document(  # noqa: PLR0917 - pyt
     assert len(documents(db)) == before
 
 
+def test_a_deleted_account_has_to_log_in(functions: FunctionsRig, auth: AuthRig) -> None:
+    token = auth.sign_up("gone@example.org")["idToken"]
+    auth.delete(token)
+    refused = functions.call("command", RELAY, token)
+    assert (refused.status_code, refused.json()["error"]["status"]) == (401, "UNAUTHENTICATED")
+
+
 def test_an_operator_may_acknowledge(
     functions: FunctionsRig, people: dict[str, dict[str, Any]]
 ) -> None:

@@ -17,7 +17,7 @@ from gateway.adapters.memory_notices import MemoryDevices
 from gateway.services.notify.ports import SENT, Device, Message, Platform, Result
 from tests.functions.conftest import PROJECT
 from tests.support.auth_rig import KEY, PASSWORD, AuthRig
-from tests.support.fcm_stub import QUOTA, UNREGISTERED, FcmStub
+from tests.support.fcm_stub import QUOTA, UNREGISTERED, Fault, FcmStub
 from tests.support.functions_rig import FunctionsRig
 
 pytestmark = pytest.mark.filterwarnings("ignore:Message.token is deprecated")
@@ -53,6 +53,15 @@ async def test_google_s_errors_come_through_as_they_are(road: FcmRoad, fcm: FcmS
     outcome = await road.send("one", MESSAGE)
     assert (outcome.result, outcome.wait_s) == (Result.LATER, 2)
     assert (await road.send("one", MESSAGE)).result is Result.GONE
+
+
+async def test_an_answer_that_is_no_json_is_an_error_in_google_s_form(
+    road: FcmRoad, fcm: FcmStub
+) -> None:
+    fcm.faults["token-one"] = [Fault(503, retry_after="3", page="<html>No backend</html>")]
+    outcome = await road.send("one", MESSAGE)
+    assert (outcome.result, outcome.wait_s) == (Result.LATER, 3)
+    assert "no JSON" in outcome.reason
 
 
 def test_only_gateways_and_only_to_one_device(

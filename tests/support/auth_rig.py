@@ -96,6 +96,10 @@ class AuthRig(PortProcess):
         """Log in by password; return as `sign_up` does."""
         return self._ask("accounts:signInWithPassword", email=email, password=PASSWORD)
 
+    def delete(self, id_token: str) -> None:
+        """Delete an account; its ID token goes on until it ends."""
+        self._ask("accounts:delete", idToken=id_token)
+
     def _ask(self, what: str, **body: str) -> dict[str, Any]:
         url = f"http://{self.host}/identitytoolkit.googleapis.com/v1/{what}?key={KEY}"
         answer = httpx.post(url, json={**body, "returnSecureToken": True}, timeout=20)

@@ -22,13 +22,17 @@ STATUS = {
 
 @dataclass(frozen=True)
 class Fault:
-    """An answer other than "accepted"; `code` is FCM's own name of the error."""
+    """An answer other than "accepted"; `code` is FCM's own name of the error.
+
+    With `page` it is this text instead of JSON, as a server in between answers.
+    """
 
     status: int
     code: str = ""
     retry_after: str = ""
     text: str = "the stub was told to"
     delay_s: float = 0.0
+    page: str = ""
 
 
 UNREGISTERED = Fault(404, "UNREGISTERED", text="Requested entity was not found.")
@@ -166,16 +170,21 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.code:
             error["details"] = [{"@type": FCM_ERROR, "errorCode": fault.code}]
         headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
-        self._answer(fault.status, {"error": error}, headers)
+        if fault.page:
+            self._write(fault.status, fault.page.encode(), "text/html", headers)
+        else:
+            self._answer(fault.status, {"error": error}, headers)
 
     def _answer(
         self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None
     ) -> None:
-        data = json.dumps(body).encode()
+        self._write(status, json.dumps(body).encode(), "application/json", headers or {})
+
+    def _write(self, status: int, data: bytes, kind: str, headers: dict[str, str]) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
-        for name, value in (headers or {}).items():
+        for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
