@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Error, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Error, Page, Route, sync_playwright
 
 from cloud_sync import documents
 
@@ -60,24 +60,33 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def page(address: str) -> Iterator[Page]:
+def browser() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         pytest.skip("no browser: apt install chromium")
-
-    def script(route: Route) -> None:
-        body = FIREBASE if route.request.url.endswith("app-compat.js") else ""
-        route.fulfill(content_type="text/javascript", body=body)
-
     with sync_playwright() as play:
         try:
             browser = play.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
         except Error as error:
             pytest.skip(f"the browser does not start here: {error}")
-        page = browser.new_page()
-        page.route("**/__/firebase/**", script)
-        page.goto(address)
-        yield page
+        yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, address: str) -> Page:
+    page = new_page(browser)
+    page.goto(address)
+    return page
+
+
+def new_page(browser: Browser) -> Page:
+    def script(route: Route) -> None:
+        body = FIREBASE if route.request.url.endswith("app-compat.js") else ""
+        route.fulfill(content_type="text/javascript", body=body)
+
+    page = browser.new_page()
+    page.route("**/__/firebase/**", script)
+    return page
 
 
 def log_in(page: Page, password: str) -> None:
@@ -161,3 +170,51 @@ def test_after_logging_out_nothing_is_shown(page: Page) -> None:
     page.wait_for_selector("#login:not([hidden])")
     assert page.is_hidden("#house")
     assert page.evaluate("Object.keys(window.listeners)") == ["auth"]
+
+
+@pytest.fixture
+def watched(browser: Browser, address: str) -> Iterator[Page]:
+    """Give a page of somebody who looks on, whose time the test moves."""
+    page = new_page(browser)
+    page.clock.install()
+    page.goto(address)
+    log_in(page, "right")
+    page.wait_for_selector("#house:not([hidden])")
+    yield page
+    page.close()
+
+
+def reading_comes(page: Page, *meters: str) -> list[str]:
+    """Have a reading of each meter come; return the leases written since the last time."""
+    page.evaluate(
+        """(meters) => { asked.length = 0;
+          store.latest = meters.map((meter) => ({ meter, at: at(Date.now()), channels: {} }));
+          for (const _ of meters) tell("latest"); }""",
+        meters,
+    )
+    return leases(page)
+
+
+def leases(page: Page) -> list[str]:
+    return [path.rpartition("_")[2] for what, path, _ in asked(page) if what == "lease"]
+
+
+def test_readings_that_come_cost_no_leases(watched: Page) -> None:
+    assert reading_comes(watched, "kitchen", "workshop") == ["kitchen", "workshop"]
+    for _ in range(12):
+        assert reading_comes(watched, "kitchen", "workshop") == []
+    assert reading_comes(watched, "kitchen", "workshop", "garage") == ["garage"]
+
+
+def test_leases_are_renewed_before_they_end_and_only_while_somebody_looks(watched: Page) -> None:
+    reading_comes(watched, "kitchen")
+    watched.clock.run_for(59_000)
+    assert leases(watched)[1:] == ["kitchen"], "once within the lease's minute"
+    watched.evaluate("""Object.defineProperty(document, "visibilityState",
+                                              { configurable: true, get: () => "hidden" })""")
+    assert reading_comes(watched, "kitchen") == []
+    watched.clock.run_for(600_000)
+    assert reading_comes(watched, "kitchen", "workshop") == []
+    watched.evaluate("""delete document.visibilityState;
+                        document.dispatchEvent(new Event("visibilitychange"))""")
+    assert leases(watched) == ["kitchen", "workshop"], "looked at again, at once"

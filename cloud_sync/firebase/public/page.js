@@ -39,6 +39,7 @@ class House {
     this.site = site;
     this.user = user;
     this.meters = [];
+    this.leased = new Set(); // since the timer's last turn
     this.ends = [];
   }
 
@@ -57,7 +58,10 @@ class House {
         const alerts = found.docs.map((d) => this.alert(d.data()));
         element("alerts").replaceChildren(...(alerts.length ? alerts : [item("", ["", "none"])]));
       }, failed));
-    const timer = setInterval(() => this.lease(), LEASE_S * 500);
+    const timer = setInterval(() => {
+      this.leased.clear();
+      this.lease();
+    }, LEASE_S * 500);
     this.ends.push(() => clearInterval(timer));
   }
 
@@ -82,10 +86,14 @@ class House {
     return li;
   }
 
-  /** Tell the gateway that somebody is looking; without it readings come every six hours. */
+  /**
+   * Tell the gateway that somebody is looking; without it readings come every six hours.
+   * Each lease is a paid write, so every reading that comes asks only for meters without one.
+   */
   lease() {
     if (document.visibilityState !== "visible") return;
-    for (const meter of this.meters) {
+    for (const meter of this.meters.filter((one) => !this.leased.has(one))) {
+      this.leased.add(meter);
       this.root.collection("leases").doc(`${this.user.uid}_${meter}`)
         .set({ meter, ttl_s: LEASE_S }).catch((error) => say(error.message));
     }
