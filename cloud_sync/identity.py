@@ -27,6 +27,7 @@ SCOPES = (
 AUTH_EMULATOR = "FIREBASE_AUTH_EMULATOR_HOST"
 SECURE_TOKEN = "securetoken.googleapis.com/v1/token"  # noqa: S105 - an address
 IDENTITY_TOOLKIT = "identitytoolkit.googleapis.com/v1"
+REFUSALS = (400, 401, 403)
 IDENTITY_NAME = "cloud-identity.json"
 NO_LOGIN = "no credentials: set cloud.credentials_file, or run: wattwarden cloud login"
 
@@ -105,7 +106,7 @@ def account_credentials(path: Path) -> "Credentials":
 
 def identity_credentials(identity: Identity) -> "Credentials":
     """Return credentials whose access token is the identity's ID token, renewed as needed."""
-    from google.auth import credentials, exceptions
+    from google.auth import credentials
 
     class IdentityCredentials(credentials.Credentials):
         """A Firebase user's ID token, which the security rules judge."""
@@ -114,27 +115,46 @@ def identity_credentials(identity: Identity) -> "Credentials":
             super().__init__()  # type: ignore[no-untyped-call] # published untyped
 
         def refresh(self, request: Any) -> None:  # noqa: ANN401 - google.auth's transport
-            """Get a new ID token; RefreshError when the identity was revoked."""
+            """Get a new ID token; RefreshError when it is revoked, else TransportError."""
             body = f"grant_type=refresh_token&refresh_token={identity.refresh_token}"
-            try:
-                answer = request(
-                    url=auth_url(SECURE_TOKEN, identity.api_key), method="POST",
-                    body=body.encode(),
-                    headers={"Content-Type": "application/x-www-form-urlencoded"}, timeout=20,
-                )  # fmt: skip
-                found = json.loads(answer.data)
-                self.token = found["id_token"]
-                seconds = int(found["expires_in"])
-            except exceptions.TransportError:
-                raise
-            except (ValueError, KeyError, TypeError) as error:
-                msg = f"Google refuses the identity ({answer.status}); run: wattwarden cloud login"
-                raise exceptions.RefreshError(msg) from error
+            answer = request(
+                url=auth_url(SECURE_TOKEN, identity.api_key), method="POST", body=body.encode(),
+                headers={"Content-Type": "application/x-www-form-urlencoded"}, timeout=20,
+            )  # fmt: skip
+            self.token, seconds = _granted(answer.status, answer.data)
             # google.auth compares with a naive UTC time.
             self.expiry = (datetime.now(UTC) + timedelta(seconds=seconds)).replace(tzinfo=None)
 
     made: Credentials = IdentityCredentials()
     return made
+
+
+def _granted(status: int, data: bytes) -> tuple[str, int]:
+    """Return the ID token of an answer, and for how many seconds it is good.
+
+    RefreshError only where Google itself says no: a bad day of its servers, or a page of whoever is
+    in between, passes without anybody's doing.
+    """
+    from google.auth import exceptions
+
+    try:
+        found = json.loads(data)
+        return str(found["id_token"]), int(found["expires_in"])
+    except (ValueError, KeyError, TypeError) as error:
+        told = _own_error(data) if status in REFUSALS else ""
+        if told:
+            msg = f"Google refuses the identity ({told}); run: wattwarden cloud login"
+            raise exceptions.RefreshError(msg) from error
+        msg = f"HTTP {status} and no token"
+        raise exceptions.TransportError(msg) from error
+
+
+def _own_error(data: bytes) -> str:
+    """Return what Google says in an error's JSON, "" where it is none."""
+    try:
+        return str(json.loads(data)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def auth_url(path: str, api_key: str) -> str:

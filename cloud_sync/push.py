@@ -238,7 +238,8 @@ def _credential_outcome(error: Exception) -> Outcome:
     from google.auth.exceptions import GoogleAuthError, TransportError
 
     cause = getattr(error, "cause", None) or error.__cause__
-    if isinstance(cause, GoogleAuthError) and not isinstance(cause, TransportError):
+    passing = isinstance(cause, TransportError) or getattr(cause, "retryable", False)
+    if isinstance(cause, GoogleAuthError) and not passing:
         return _refused(str(cause)[:200])
     return outcome_of(error)
 

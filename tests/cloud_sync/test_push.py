@@ -150,6 +150,13 @@ async def test_a_revoked_key_is_told_apart_from_a_broken_line(road: FcmRoad, fcm
     assert "invalid_grant" in outcome.reason
 
 
+async def test_a_bad_day_of_google_s_tokens_passes(road: FcmRoad, fcm: FcmStub) -> None:
+    fcm.token_fault = 503
+    assert (await road.send("one", MESSAGE)).result is Result.LATER
+    fcm.token_fault = 0
+    assert await road.send("one", MESSAGE) == SENT
+
+
 async def test_permission_missing_and_unknown_project_block(road: FcmRoad, fcm: FcmStub) -> None:
     for fault, said in ((Fault(403), "role"), (Fault(404), "cloud.project")):
         fcm.faults["token-one"] = [fault]
