@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from cloud_sync.errors import CloudDownError
-from cloud_sync.firebase_app import disconnect
+from cloud_sync.firebase_app import disconnect, renew
 from cloud_sync.firestore import translated
 from gateway.domain.errors import GatewayError
 from gateway.services.remote_commands import Arrival
@@ -109,6 +109,7 @@ class FirestoreCommandBox:
             if self._client is None:
                 self._client = self._connect()
             with translated():
+                renew(self._client)
                 return ask(self._client)
 
         try:

@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cloud_sync.identity import gateway_credentials, has_account, identity_path
 from gateway.domain.errors import ConfigError
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from google.cloud.firestore import Client
 
 APP = "wattwarden"
-_opening = threading.Lock()
+RENEW_S = 10.0  # one try for a new access token
+_opening, _renewing = threading.Lock(), threading.Lock()
 EMULATORS = (
     "FIRESTORE_EMULATOR_HOST",
     "FIREBASE_AUTH_EMULATOR_HOST",
@@ -72,6 +73,23 @@ def firestore_client(app: "firebase_admin.App") -> "Client":
     from google.cloud.firestore import Client
 
     return Client(project=app.project_id, credentials=app.credential.get_credential())
+
+
+def renew(client: "Client") -> None:
+    """Renew a client's access token where it ends soon; raises what google.auth raises.
+
+    Left to gRPC this happens within a call, and whatever goes wrong there reads "unavailable".
+    """
+    credentials = client._credentials  # noqa: SLF001 - there is no public way
+    with _renewing:
+        if not credentials.valid:
+            credentials.refresh(_ask_for_token)
+
+
+def _ask_for_token(**call: Any) -> Any:  # noqa: ANN401 - google.auth's transport
+    from google.auth.transport.requests import Request
+
+    return Request()(**{**call, "timeout": RENEW_S})
 
 
 def credentials_of(cloud: CloudSettings, database: Path) -> "Credentials":

@@ -7,9 +7,10 @@ it tries to connect again, and a dead one can look alive.
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from cloud_sync.documents import EPOCH, Document
 from cloud_sync.errors import (
@@ -20,15 +21,19 @@ from cloud_sync.errors import (
     QuotaError,
     RejectedError,
 )
-from cloud_sync.firebase_app import disconnect
+from cloud_sync.firebase_app import disconnect, renew
 from cloud_sync.ports import Receipt
-from gateway.domain.errors import ConfigError
+from gateway.domain.errors import ConfigError, GatewayError
 
 if TYPE_CHECKING:
+    from google.auth.exceptions import GoogleAuthError
     from google.cloud.firestore import Client
 
-THREADS = 3
-GRACE_S = 5.0  # above the call's own time limit, for a refresh of the token
+T = TypeVar("T")
+THREADS = 5  # three batches and the newest readings, and one that was given up and still ends
+GRACE_S = 5.0  # above the call's own time limit
+TOKEN_LIMIT_S = 30.0  # for a new access token, tries and all
+NEVER_LEFT = ("failed to connect", "DNS", "Connection refused", "metadata from plugin")
 
 
 @contextlib.contextmanager
@@ -55,23 +60,28 @@ def translated() -> Iterator[None]:
         # FAILED_PRECONDITION: such as a database in Datastore mode; no document's fault.
         text = f"refused: {error.message}"
         raise ForbiddenError(text) from error
+    except auth.GoogleAuthError as error:  # before ValueError, which some of these are too
+        raise _token_error(error) from error
     except (api.BadRequest, ValueError, TypeError) as error:
         text = str(error)
         raise RejectedError(text) from error
-    except auth.TransportError as error:
-        text = f"no way to Google's tokens: {error}"
-        raise CloudDownError(text) from error
-    except auth.GoogleAuthError as error:
-        text = f"credentials refused: {error}"
-        raise CredentialError(text) from error
     except (api.ServerError, api.GoogleAPICallError, OSError) as error:
         text = f"the cloud failed: {error}"
         raise CloudDownError(text, maybe_written=True) from error
 
 
+def _token_error(error: "GoogleAuthError") -> GatewayError:
+    """Return what it means that no access token could be had; nothing was sent."""
+    from google.auth.exceptions import TransportError
+
+    if isinstance(error, TransportError) or error.retryable:
+        return CloudDownError(f"no way to Google's tokens: {error}")
+    return CredentialError(f"credentials refused: {error}")
+
+
 def _never_left(error: Exception) -> bool:
-    """Tell whether the request failed before there was a connection to send it on."""
-    return any(word in str(error) for word in ("failed to connect", "DNS", "Connection refused"))
+    """Tell whether the request failed before there was a connection or a token to send it with."""
+    return any(word in str(error) for word in NEVER_LEFT)
 
 
 class FirestoreCloud:
@@ -85,25 +95,32 @@ class FirestoreCloud:
 
     async def put(self, documents: Sequence[Document], timeout_s: float) -> Receipt:
         """Write documents in one commit: all of them, or none."""
-        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(timeout_s + GRACE_S):
-                return await loop.run_in_executor(self._pool, self._put, documents, timeout_s)
-        except TimeoutError as error:
-            self._drop()
-            msg = f"no answer within {timeout_s + GRACE_S:.0f} s"
-            raise CloudDownError(msg, maybe_written=True) from error
+            await self._within(TOKEN_LIMIT_S, self._prepare, sending=False)
+            call = functools.partial(self._commit, documents, timeout_s)
+            return await self._within(timeout_s + GRACE_S, call, sending=True)
         except CloudDownError:
             self._drop()
             raise
 
-    def _put(self, documents: Sequence[Document], timeout_s: float) -> Receipt:
+    async def _within(self, limit_s: float, call: Callable[[], T], *, sending: bool) -> T:
+        """Call in a thread; CloudDownError where it takes too long."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(limit_s):
+                return await loop.run_in_executor(self._pool, call)
+        except TimeoutError as error:
+            msg = f"no answer within {limit_s:.0f} s"
+            raise CloudDownError(msg, maybe_written=sending) from error
+
+    def _prepare(self) -> None:
+        """Have a client and a token: nothing has been sent where that fails."""
         with translated():
-            try:
-                client = self._usable()
-            except (ConfigError, ValueError, TypeError) as error:
-                # Nobody has logged in yet, or the project's name is none: the house goes on.
-                raise CredentialError(str(error)) from error
+            renew(self._usable())
+
+    def _commit(self, documents: Sequence[Document], timeout_s: float) -> Receipt:
+        with translated():
+            client = self._usable()
             batch = client.batch()
             for document in documents:
                 batch.set(client.document(document.path), document.fields)
@@ -118,7 +135,11 @@ class FirestoreCloud:
             if self._closed:
                 msg = "disconnected"
                 raise CloudDownError(msg)
-            client = self._client = self._connect()
+            try:
+                client = self._client = self._connect()
+            except (ConfigError, ValueError, TypeError) as error:
+                # Nobody has logged in yet, or the project's name is none: the house goes on.
+                raise CredentialError(str(error)) from error
         return client
 
     def _drop(self) -> None:

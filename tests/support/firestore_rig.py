@@ -17,6 +17,7 @@ import grpc
 from google.cloud.firestore_v1 import types
 from google.protobuf import empty_pb2
 
+from tests.support.certificates import ServerFiles
 from tests.support.firestore_listen import listen
 from tests.support.firestore_query import aggregate, collections_of, run_query
 from tests.support.firestore_store import Refusal, Store
@@ -200,9 +201,12 @@ class Service:
 
 
 class FirestoreRig:
-    """The server; a context manager. `host` is for FIRESTORE_EMULATOR_HOST."""
+    """The server; a context manager. `host` is for FIRESTORE_EMULATOR_HOST.
 
-    def __init__(self, port: int = 0) -> None:
+    With `tls` it takes only callers that speak TLS, as Google does.
+    """
+
+    def __init__(self, port: int = 0, tls: ServerFiles | None = None) -> None:
         self.store = Store()
         self.faults = Faults()
         self.calls: dict[str, int] = {}
@@ -217,7 +221,12 @@ class FirestoreRig:
         )
         handlers = grpc.method_handlers_generic_handler(SERVICE, self._handlers())
         self._server.add_generic_rpc_handlers((handlers,))
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        address = f"127.0.0.1:{port}"
+        if tls is None:
+            self.port = self._server.add_insecure_port(address)
+        else:
+            pair = (tls.key.read_bytes(), tls.certificate.read_bytes())
+            self.port = self._server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
 
     @property
     def host(self) -> str:
