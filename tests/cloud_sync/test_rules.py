@@ -1,4 +1,4 @@
-"""Rules and indexes: they cannot be evaluated here, but they can be held to the code."""
+"""Rules and indexes held to the code; test_rules_evaluated.py has who may do what."""
 
 import json
 import re
@@ -56,10 +56,15 @@ def test_only_functions_make_commands_and_members() -> None:
 
 
 def test_a_gateway_is_known_by_claims_and_name() -> None:
-    for text in (RULES, STORAGE):
-        assert "request.auth.token.gateway == true" in text
-        assert "request.auth.token.site == site" in text
-        assert "request.auth.uid == 'gateway-' + site" in text
+    assert "request.auth.token.gateway == true" in RULES
+    assert "request.auth.token.site == site" in RULES
+    assert "request.auth.uid == 'gateway-' + site" in RULES
+
+
+def test_people_read_files_and_only_service_accounts_write_them() -> None:
+    assert re.findall(r"allow ([a-z, ]+): if (.*);", STORAGE) == [
+        ("read", "folder.matches('site=[a-z0-9-]{1,32}') && isMember(folder.split('=')[1])")
+    ]
 
 
 def test_packed_and_large_fields_are_not_indexed() -> None:
