@@ -87,11 +87,9 @@ class RealSurroundings:
 
     def database(self) -> DatabaseFacts:
         """Read the database; GatewayError when it cannot be opened."""
-        disk = self.disk()
-        room = max(0, min(disk.allowed - disk.used, disk.free))
-        path = self._settings.storage.path
+        path, most = self._settings.storage.path, self._settings.storage.max_bytes
         zone = self._settings.site.zone
-        return read_facts(path, room=room, now_ms=self.now_ms(), full=self._full, zone=zone)
+        return read_facts(path, max_bytes=most, now_ms=self.now_ms(), full=self._full, zone=zone)
 
     def daemon(self) -> DaemonFacts:
         """Ask the daemon for something harmless, and its web server whether it is ready."""

@@ -23,10 +23,11 @@ from gateway.services.batches import (
 from gateway.services.effects import ModelRow, Position, VerdictRow
 from gateway.services.ledger import Boot, Ledger, Meter, Run
 from gateway.services.placing import Placed, Unplaced
-from gateway.services.retention import AgeMark
+from gateway.services.retention import AgeMark, Space
 
 MAX_DEAD_LETTERS = 10_000
 SEGMENT_ROWS = 4096
+DISK_BYTES = 10**12
 ROW_BYTES = 48  # of a row beside its packed body
 
 
@@ -306,9 +307,10 @@ class MemoryRetentionStore:
         """Keep these marks in place of the saved ones."""
         self._tables.age_marks = list(marks)
 
-    async def used_bytes(self) -> int:
-        """Return about what the readings would take."""
-        return sum(len(row.body) + ROW_BYTES for row in self._tables.readings.values())
+    async def space(self) -> Space:
+        """Return about what the readings would take, on a disk that never fills up."""
+        used = sum(len(row.body) + ROW_BYTES for row in self._tables.readings.values())
+        return Space(used, 0, DISK_BYTES, DISK_BYTES)
 
     async def retire(self, upto_row: int | None, most_segments: int) -> int:
         """Delete the oldest segments that are full, judged, and end at or before a row."""

@@ -1,5 +1,8 @@
 """Rule L: the oldest raw readings go, then the oldest minutes; quarters, runs, alerts stay.
 
+Space has run out at `storage.max_bytes`, or before it where the disk is smaller or holds other
+things: a reserve stays free, so that intake never meets a full disk while old readings lie there.
+
 Age is counted in days that the gateway ran, by the monotonic clock: a wall clock that ran away, or
 a start in another year, must cost no reading. While it is off nothing grows old.
 """
@@ -15,10 +18,28 @@ from gateway.services.placer import Now
 log = structlog.get_logger()
 FIRST_AFTER_S = 600.0  # a gateway that has just started has better things to do
 EVERY_S = 600.0
+SPACE_EVERY_S = 5.0  # an import fills the reserve within minutes
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 SAVE_EVERY_MS = HOUR_MS  # what a crash makes the gateway count again, to the data's advantage
 SEGMENTS_A_TURN = 8
+# Twice what the alert about space asks for: the readings alone never raise it.
+MOST_RESERVE_BYTES = 200_000_000
+RESERVE_SHARE = 10  # of a small disk, a tenth
+
+
+class Space(NamedTuple):
+    """Bytes that the database takes, and where it could grow."""
+
+    used: int  # pages in use
+    spare: int  # free pages inside its file
+    free: int  # left on its file system, what is under way to it already taken off
+    total: int  # of its file system
+
+    def room(self, max_bytes: int) -> int:
+        """Return how many more bytes may be stored; below 0, so many must go."""
+        reserve = min(MOST_RESERVE_BYTES, self.total // RESERVE_SHARE)
+        return min(max_bytes - self.used, self.spare + self.free - reserve)
 
 
 class AgeMark(NamedTuple):
@@ -40,8 +61,8 @@ class RetentionStore(Protocol):
     async def save_marks(self, marks: list[AgeMark]) -> None:
         """Keep these marks in place of the saved ones."""
 
-    async def used_bytes(self) -> int:
-        """Return what the database takes, free pages not counted."""
+    async def space(self) -> Space:
+        """Measure the database and its disk; StorageError when the disk does not answer."""
 
     async def retire(self, upto_row: int | None, most_segments: int) -> int:
         """Delete the oldest judged segments that end at or before a row.
@@ -68,36 +89,52 @@ class Retention:
         self._since_s = now.mono_s()  # when the newest mark was taken
 
     async def run(self) -> None:
-        """Look every ten minutes, until cancelled; TransientError when the disk fails."""
-        await asyncio.sleep(FIRST_AFTER_S)
+        """Look every ten minutes, at space all the time; until cancelled.
+
+        TransientError when the disk fails.
+        """
+        due_s = self._now.mono_s() + FIRST_AFTER_S
         while True:
             try:
-                await self.look()
+                if self._now.mono_s() < due_s:
+                    await self.make_room()
+                else:
+                    await self.look()
+                    due_s = self._now.mono_s() + EVERY_S
             except StorageError as error:
                 msg = f"old readings could not be retired: {error}"
                 raise TransientError(msg) from error
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(SPACE_EVERY_S)
 
     async def look(self) -> int:
         """Retire what is too old or too much; return how many segments went."""
         gone = await self._retire_old()
-        while await self._store.used_bytes() > self._max_bytes:
-            went = await self._store.retire(None, SEGMENTS_A_TURN)
-            if went == 0:
-                break
+        if gone:
+            log.info("readings_retired", segments=gone)
+        gone += await self.make_room()
+        await self._thin()
+        return gone
+
+    async def make_room(self) -> int:
+        """Retire the oldest readings while space is short; return how many segments went.
+
+        One at a time: no more than is needed, in transactions that an almost full disk still takes.
+        """
+        gone = 0
+        while await self._short() and (went := await self._store.retire(None, 1)):
             gone += went
             await asyncio.sleep(0.1)
         if gone:
-            log.info("readings_retired", segments=gone)
-        await self._thin()
+            log.warning("readings_retired_for_space", segments=gone)
         return gone
+
+    async def _short(self) -> bool:
+        return (await self._store.space()).room(self._max_bytes) < 0
 
     async def _thin(self) -> None:
         """Where no raw reading is left to give, keep quarter hours instead of minutes."""
         gone = 0
-        while await self._store.used_bytes() > self._max_bytes and (
-            went := await self._store.thin()
-        ):
+        while await self._short() and (went := await self._store.thin()):
             gone += went
             await asyncio.sleep(0.1)
         if gone:

@@ -1,16 +1,21 @@
 """Disk trouble: nothing is acknowledged that is not on disk, nothing spins, all heals by itself."""
 
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from gateway.adapters.store.capacity import read_space
 from tests.faults.conftest import MakeFaulty
 from tests.support.disks import LoopDisk, TinyDisk
 from tests.support.faulty import FaultyDaemon, LoopProbe, injected
-from tests.support.feeding import Feeder, assert_all_once, storage_alerts, stored
+from tests.support.feeding import Feeder, assert_all_once, query, storage_alerts, stored
+from tests.support.gateway_stub import until
 from tests.support.meter_client import MeterClient
 from tests.support.mosquitto import Mosquitto
+from tests.support.readings import House, now_ms
 
 RATE = 100.0  # readings a second
 HEALED_S = 10.0
@@ -19,6 +24,12 @@ LAG_S = 0.25
 
 def new_meter(broker: Mosquitto) -> MeterClient:
     return MeterClient("kitchen", broker.port, boot=7, resend_after_s=3, window=20_000)
+
+
+def room_on(database: Path) -> int:
+    """Return how many bytes of readings still fit on the disk."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
+        return read_space(db, database).room(8_000_000_000)
 
 
 def assert_acks_are_kept(daemon: FaultyDaemon, meter: MeterClient) -> None:
@@ -119,6 +130,32 @@ def test_a_full_disk(own_broker: Mosquitto, make_faulty: MakeFaulty, short_path:
             assert wait_healed(meter) < HEALED_S
             finish(daemon, feeder, meter)
         daemon.__exit__()
+
+
+def test_old_readings_give_way_before_the_disk_is_full(
+    own_broker: Mosquitto, make_faulty: MakeFaulty, short_path: Path
+) -> None:
+    """The disk is far smaller than `max_bytes`: a tenth of it stays free, and intake goes on."""
+    with TinyDisk(short_path / "tiny", 80_000_000) as disk:
+        daemon = make_faulty(disk.root)
+        daemon.start(within_s=60)
+        ballast = disk.root / "wattwarden.db.damaged-1"
+        with MeterClient("kitchen", own_broker.port, boot=7, window=2000) as meter:
+            meter.array = 120
+            house = House(start_ms=now_ms() - 3_600_000, boot=7, dt_ms=100)
+            meter.send(house.take(12_000))
+            meter.wait_covered(within_s=60)
+            ballast.write_bytes(bytes(room_on(daemon.database) - 100_000))
+            meter.send(house.take(12_000))  # 1 MB, ten times what fits
+            meter.wait_covered(within_s=60)
+            until(lambda: room_on(daemon.database) >= 0)
+        seqs = [seq for _, seq, _ in stored(daemon.database, "kitchen")]
+        assert seqs == list(range(seqs[0], 24_000))
+        assert seqs[0] > 0
+        total = "SELECT sum(n) FROM rollup_1m"
+        until(lambda: query(daemon.database, total)[0][0] > 23_000)  # all but the open minute
+        assert "commit_failed" not in daemon.log()
+        daemon.terminate(within_s=10)
 
 
 def test_a_start_on_a_full_disk_is_tried_again(make_faulty: MakeFaulty, short_path: Path) -> None:

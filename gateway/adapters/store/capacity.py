@@ -1,6 +1,12 @@
-"""How fast readings fill the disk, estimated from the newest rows alone."""
+"""The space there is for readings, and how fast they fill it, estimated from the newest rows."""
 
+import shutil
 import sqlite3
+from pathlib import Path
+
+from gateway.adapters.store.log_space import LOG_BYTES, log_path
+from gateway.domain.errors import StorageError
+from gateway.services.retention import Space
 
 DAY_MS = 86_400_000
 SHORTEST_SPAN_MS = 3_600_000
@@ -9,6 +15,26 @@ SAMPLE_ROWS = 200
 ROW_OVERHEAD_BYTES = 48
 # Rollups of four resolutions beside one raw row per second and channel: under a tenth.
 ROLLUP_FACTOR = 1.1
+
+
+def read_space(db: sqlite3.Connection, path: Path) -> Space:
+    """Measure a database and its disk; StorageError when the disk does not answer."""
+    size, pages, spare = (
+        int(db.execute(f"PRAGMA {name}").fetchone()[0])
+        for name in ("page_size", "page_count", "freelist_count")
+    )
+    log = log_path(path)
+    try:
+        disk = shutil.disk_usage(path.parent)
+        log_size = log.stat().st_size if log.exists() else 0
+        # What is committed may lie in the log alone, until a checkpoint makes the file longer.
+        to_come = max(0, size * pages - path.stat().st_size)
+    except OSError as error:
+        msg = f"storage.path: {path.parent} does not answer: {error.strerror}"
+        raise StorageError(msg) from error
+    # What retiring writes must not look like space that other things have taken.
+    to_come += max(0, LOG_BYTES - log_size)
+    return Space(size * (pages - spare), size * spare, disk.free - to_come, disk.total)
 
 
 def daily_bytes(db: sqlite3.Connection, now_ms: int) -> float | None:

@@ -6,7 +6,7 @@ from datetime import UTC, tzinfo
 from pathlib import Path
 
 from gateway.adapters.store import checkup_meters
-from gateway.adapters.store.capacity import daily_bytes
+from gateway.adapters.store.capacity import daily_bytes, read_space
 from gateway.adapters.store.cloud_due import read_backlog
 from gateway.adapters.store.inventory import newest_reading
 from gateway.adapters.store.readonly import snapshot
@@ -22,9 +22,9 @@ NOT_KEPT = Mark.ANCHORED | Mark.NEIGHBOURED
 
 
 def read_facts(
-    path: Path, *, room: int, now_ms: int, full: bool, zone: tzinfo = UTC
+    path: Path, *, max_bytes: int, now_ms: int, full: bool, zone: tzinfo = UTC
 ) -> DatabaseFacts:
-    """Read everything the doctor asks; `room` is how many bytes the database may still grow.
+    """Read everything the doctor asks; `max_bytes` is what the database may take.
 
     `full` runs integrity_check to its end, else quick_check for 20 s at most. Raises as
     `snapshot`.
@@ -32,6 +32,7 @@ def read_facts(
     damage = _damage(path, full=full)
     with snapshot(path) as db:
         growth = daily_bytes(db, now_ms)
+        room = max(0, read_space(db, path).room(max_bytes))
         last_dead = db.execute("SELECT max(received_ms) FROM dead_letters").fetchone()[0]
         schema = int(db.execute("PRAGMA user_version").fetchone()[0])
         # A database the daemon has not brought up to date yet lacks the newer tables.

@@ -108,8 +108,9 @@ class HealthCheck:
             return "disk", f"The disk of {self._database.path} does not answer: {error.strerror}."
         if free.free < LEAST_FREE_BYTES:
             return "space", (
-                f"Only {free.free / 1e6:.0f} MB are free beside {self._database.path}; readings"
-                " are no longer acknowledged when it is full. Free some space."
+                f"Only {free.free / 1e6:.0f} MB are free beside {self._database.path}; the"
+                " oldest readings give way, and when it is full none are acknowledged. Free some"
+                " space."
             )
         return ("aside", self._set_aside) if self._set_aside else ("", "")
 

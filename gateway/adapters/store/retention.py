@@ -6,11 +6,12 @@ import msgspec
 
 from gateway.adapters.store import cloud_due
 from gateway.adapters.store.archive import hold_for_archive
+from gateway.adapters.store.capacity import read_space
 from gateway.adapters.store.database import Database
 from gateway.adapters.store.positions import read_looked_at
 from gateway.adapters.store.schema import RESOLUTIONS_MS, SEGMENT_BITS
 from gateway.adapters.store.series import THINNED_UNTIL
-from gateway.services.retention import AgeMark
+from gateway.services.retention import AgeMark, Space
 
 MARKS = "retention_marks"  # key in meta
 DAY_MS = RESOLUTIONS_MS["1d"]
@@ -39,20 +40,17 @@ class SqlRetentionStore:
         query = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
         await self._database.write(lambda db: db.execute(query, (MARKS, text)).rowcount)
 
-    async def used_bytes(self) -> int:
-        """Return what the database takes, free pages not counted."""
-
-        def work(db: sqlite3.Connection) -> int:
-            size, pages, free = (
-                int(db.execute(f"PRAGMA {name}").fetchone()[0])
-                for name in ("page_size", "page_count", "freelist_count")
-            )
-            return size * (pages - free)
-
-        return await self._database.read(work)
+    async def space(self) -> Space:
+        """Measure the database and its disk; StorageError when the disk does not answer."""
+        return await self._database.read(lambda db: read_space(db, self._database.path))
 
     async def retire(self, upto_row: int | None, most_segments: int) -> int:
-        """Delete the oldest segments that are closed, judged, and end at or before a row."""
+        """Delete the oldest segments that are closed, judged, and end at or before a row.
+
+        Nothing is written when there is none: a disk that fails would seem to have been healed.
+        """
+        if await self._database.read(lambda db: _next_to_go(db, upto_row)) is None:
+            return 0
         return await self._database.write(lambda db: _retire(db, upto_row, most_segments))
 
     async def thin(self) -> int:
@@ -76,24 +74,29 @@ def _thin(db: sqlite3.Connection) -> int:
     return gone
 
 
-def _retire(db: sqlite3.Connection, upto_row: int | None, most: int) -> int:
+def _next_to_go(db: sqlite3.Connection, upto_row: int | None) -> int | None:
+    """Return the oldest segment if it may go."""
+    oldest = db.execute("SELECT min(segment) FROM segments").fetchone()[0]
+    if oldest is None:
+        return None
     limit = read_looked_at(db)
     waiting = db.execute("SELECT min(first_row) FROM unplaced").fetchone()[0]
     if waiting is not None:
         limit = min(limit, waiting - 1)
     if upto_row is not None:
         limit = min(limit, upto_row)
+    if ((oldest + 1) << SEGMENT_BITS) - 1 > limit:
+        return None
+    # Age alone retires nothing that the archive lacks; a full disk does.
+    if upto_row is not None and hold_for_archive(db, oldest):
+        return None
+    return int(oldest)
+
+
+def _retire(db: sqlite3.Connection, upto_row: int | None, most: int) -> int:
     gone = 0
-    while gone < most:
-        oldest = db.execute("SELECT min(segment) FROM segments").fetchone()[0]
-        if oldest is None:
-            break
+    while gone < most and (oldest := _next_to_go(db, upto_row)) is not None:
         first, after = oldest << SEGMENT_BITS, (oldest + 1) << SEGMENT_BITS
-        if after - 1 > limit:
-            break
-        # Age alone retires nothing that the archive lacks; a full disk does.
-        if upto_row is not None and hold_for_archive(db, oldest):
-            break
         _note_retired(db, first, after)
         db.execute("DELETE FROM readings WHERE row >= ? AND row < ?", (first, after))
         db.execute("DELETE FROM segments WHERE segment = ?", (oldest,))

@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.adapters.store.alerts import COLUMNS, read_alert
 from gateway.adapters.store.bundles import select_progress
-from gateway.adapters.store.capacity import daily_bytes
+from gateway.adapters.store.capacity import daily_bytes, read_space
 from gateway.adapters.store.cloud_due import read_backlog
 from gateway.adapters.store.database import Database
 from gateway.domain.alerts import HistoryEntry, Severity
@@ -97,14 +97,13 @@ class SqlViews:
         return await self._database.read(self._status)
 
     def _status(self, db: sqlite3.Connection) -> StatusView:
-        disk = self._disk()
         growth = daily_bytes(db, self._now_ms())
-        room = max(0, min(disk.allowed - disk.used, disk.free))
+        room = max(0, read_space(db, self._database.path).room(self._max_bytes))
         return StatusView(
             judge_backlog=count_unjudged(db) if self._unjudged is None else self._unjudged(),
             cloud_backlog=sum(read_backlog(db).waiting.values()),
             offline_days=None if growth is None else room / growth,
-            disk=disk,
+            disk=self._disk(),
             dead_letters=dict(
                 db.execute("SELECT reason, count FROM dead_letter_counts ORDER BY reason")
             ),

@@ -1,14 +1,17 @@
 """Rule L of the contract: what goes when space or time runs out, and what never does."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from gateway.adapters.store.retention import SqlRetentionStore
 from gateway.adapters.store.series import read_series
-from gateway.services.retention import Retention
+from gateway.adapters.store.views import SqlViews
+from gateway.services.retention import MOST_RESERVE_BYTES, Retention, Space
 from gateway.services.series import SeriesQuery
 from tests.gateway.services.site_rig import START_MS, Site, same_bucket, window, windows
+from tests.support.disks import TinyDisk
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
@@ -118,10 +121,65 @@ async def test_rule_l_when_space_runs_out_the_oldest_go_first_whatever_their_age
 ) -> None:
     await fill(site)
     store = SqlRetentionStore(site.database)
-    used = await store.used_bytes()
+    used = (await store.space()).used
     assert await retention(site, max_bytes=used - 1000).look() >= 1
-    assert await store.used_bytes() < used - 1000
-    assert min(row.row for row in site.rows()) == 8192
+    assert (await store.space()).used < used - 1000
+    assert min(row.row for row in site.rows()) == 4096  # and no more than is needed
+
+
+GB = 10**9
+
+
+@pytest.mark.parametrize(
+    ("space", "room"),
+    [
+        (Space(3 * GB, 0, 90 * GB, 100 * GB), 5 * GB),  # max_bytes is the limit
+        (Space(9 * GB, 0, 90 * GB, 100 * GB), -GB),
+        (Space(3 * GB, 0, GB, 16 * GB), GB - MOST_RESERVE_BYTES),  # the disk is
+        (Space(3 * GB, GB // 2, GB // 2, 16 * GB), GB - MOST_RESERVE_BYTES),
+        (Space(3 * GB, 0, 0, 16 * GB), -MOST_RESERVE_BYTES),
+        (Space(10**6, 0, 10**7, 5 * 10**7), 5 * 10**6),  # a small disk has a small reserve
+    ],
+)
+def test_rule_l_the_room_is_what_the_setting_and_the_disk_leave(space: Space, room: int) -> None:
+    assert space.room(8 * GB) == room
+
+
+async def days_left(site: Site) -> float | None:
+    """Return what the status says two hours later."""
+    now_ms = site.now.wall + 2 * HOUR_MS
+    views = SqlViews(site.database, max_bytes=10**12, latest=lambda _: None, now_ms=lambda: now_ms)
+    return (await views.status()).offline_days
+
+
+async def test_rule_l_a_disk_smaller_than_the_limit_holds_the_newest(tmp_path: Path) -> None:
+    """Something else fills the disk: the oldest go, and no more than makes up the reserve."""
+    with TinyDisk(tmp_path / "tiny", 30_000_000) as disk, Site(disk.root / "s.db") as site:
+        await fill(site)
+        await site.deriver.drain()
+        keeper = retention(site)
+        assert await keeper.make_room() == 0
+        assert (await days_left(site) or 0) > 0
+        store = SqlRetentionStore(site.database)
+        space = await store.space()
+        ballast = disk.root / "wattwarden.db.damaged-1"
+        ballast.write_bytes(bytes(space.room(10**12) + 4096 * 20))
+        assert (await store.space()).room(10**12) < 0
+        assert await days_left(site) == 0
+        site.now.wall += 20_000 * DAY_MS  # nobody's clock is asked
+        assert await keeper.make_room() == 1
+        assert min(row.row for row in site.rows()) == 4096
+        assert (await store.space()).room(10**12) >= 0  # free pages in the file are enough
+        assert await keeper.make_room() == 0
+
+
+async def test_rule_l_a_short_disk_takes_nothing_that_was_not_judged(tmp_path: Path) -> None:
+    with TinyDisk(tmp_path / "tiny", 30_000_000) as disk, Site(disk.root / "s.db") as site:
+        await fill(site, judge=False)
+        free = (await SqlRetentionStore(site.database).space()).free
+        (disk.root / "ballast").write_bytes(bytes(free - 1_000_000))
+        assert await retention(site).look() == 0
+        assert len(site.query("SELECT row FROM readings")) == MANY
 
 
 async def test_rule_l_an_idle_meter_does_not_stop_retention(site: Site) -> None:

@@ -21,7 +21,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def facts(site: Site) -> MeterFacts:
-    found = read_facts(site.path, room=10**9, now_ms=site.now.wall, full=False)
+    found = read_facts(site.path, max_bytes=10**9, now_ms=site.now.wall, full=False)
     (meter,) = found.meters
     return meter
 
@@ -70,7 +70,7 @@ async def test_what_a_meter_was_given_and_refused(path: Path) -> None:
             "rollouts VALUES ('home', 'model', 7, 'refused', 'range', 'z', 1)",
         ):
             write(site, f"INSERT INTO {row}")
-        found = read_facts(site.path, room=10**9, now_ms=site.now.wall, full=False)
+        found = read_facts(site.path, max_bytes=10**9, now_ms=site.now.wall, full=False)
     (meter,) = found.meters
     assert meter.wanted == {"model": 7, "firmware": 3}
     assert meter.refused == {"model": "range z"}

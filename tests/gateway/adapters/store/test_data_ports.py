@@ -259,7 +259,7 @@ async def test_retiring_takes_whole_judged_old_segments(house: House) -> None:
     retention = house.ports.retention
     assert await retention.retire(None, 8) == 0  # nothing is judged yet
     await house.derive()
-    used = await retention.used_bytes()
+    used = (await retention.space()).used
     assert await retention.newest_row() > 4096
     assert await retention.load_marks() == []
     marks = [AgeMark(0, 17), AgeMark(3_600_000, 4095)]
@@ -268,7 +268,7 @@ async def test_retiring_takes_whole_judged_old_segments(house: House) -> None:
     assert await retention.retire(4094, 8) == 0  # too young
     assert await retention.retire(4095, 8) == 1
     assert await retention.retire(None, 8) == 0  # the open segment stays
-    assert await retention.used_bytes() < used
+    assert (await retention.space()).used < used
     (oldest,) = await house.ports.derive.rows_after(0, 1)
     assert oldest.reading.row == 4096
     ledger = await house.reload()
