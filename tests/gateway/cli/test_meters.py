@@ -1,15 +1,19 @@
 """`wattwarden meters`: without a daemon, and through a running one."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from provisioning import login_check
+from provisioning.meter_config import Door
 from tests.gateway.cli.rig import Site, make_site
 from tests.support.daemon import Daemon
+from tests.support.kit_site import KitBroker
 from tests.support.meter_client import MeterClient
-from tests.support.mosquitto import Mosquitto
+from tests.support.mosquitto import Mosquitto, find_mosquitto
 from tests.support.readings import recent_house
 
 
@@ -34,6 +38,37 @@ def test_add_list_set_remove(site: Site) -> None:
     site.ok("meters", "remove", "kitchen", "--yes")
     (left,) = json.loads(site.ok("meters", "list", "--json"))["items"]
     assert left["id"] == "winter-2024"
+
+
+@pytest.mark.parametrize(
+    "pid", [None, "4194000", str(os.getpid())], ids=["missing", "left over", "another's"]
+)
+def test_a_removal_the_broker_was_not_told_of_fails(tmp_path: Path, pid: str | None) -> None:
+    """The pid file does not lead to it: the account still opens the door."""
+    if find_mosquitto() is None:
+        pytest.skip("mosquitto is not installed (apt-get install mosquitto)")
+    broker = KitBroker(tmp_path / "kit")
+    for name in ("kitchen", "garage"):
+        broker.accounts.set_password(name, f"secret-of-{name}")
+    with broker:
+        stale = tmp_path / "stale.pid"
+        if pid is not None:
+            stale.write_text(pid)
+        kit = {"broker_passwords": str(broker.passwords), "broker_port": broker.tls_port}
+        site = make_site(
+            tmp_path, mqtt={"port": broker.port}, kit={**kit, "broker_pid": str(stale)}
+        )
+        site.ok("meters", "add", "kitchen")
+        said = site.run("meters", "remove", "kitchen", "--yes")
+        assert (said.status, said.out) == (1, "")
+        assert "restart mosquitto: the meter still has access" in said.err
+        door = Door("localhost", broker.port)
+        assert login_check.login("localhost", door, "kitchen", "secret-of-kitchen") == 0
+        assert json.loads(site.ok("meters", "list", "--json"))["items"] == []
+    # A broker that is gone lets nobody in.
+    site.ok("meters", "add", "garage")
+    assert "its account at the broker is gone" in site.ok("meters", "remove", "garage", "--yes")
+    assert broker.accounts.users() == []
 
 
 @pytest.mark.parametrize(
