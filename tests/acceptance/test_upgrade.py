@@ -127,15 +127,32 @@ def new_schema_then_dead(name: str, content: bytes) -> bytes:
         return re.sub(rb"(?m)^SCHEMA_VERSION = .*$", b"SCHEMA_VERSION = 99", content)
     if name == "gateway/app.py":
         return content + b"\ndef _stages(parts): raise RuntimeError('a defect of 9.2.0')\n"
+    return content + b"\n# of 9.2.0\n" if name.endswith("/systemd/wattwarden.service") else content
+
+
+def broken_with_other_files(name: str, content: bytes) -> bytes:
+    """Return a version that dies, and ships another unit and other settings of the broker."""
+    if name.endswith(("/systemd/wattwarden.service", "/mosquitto/wattwarden.conf")):
+        return content + b"\n# of 9.5.0\n"
+    if name == "gateway/app.py":
+        return content + b"\nraise RuntimeError('broken')\n"
     return content
+
+
+def placed_files(home: Home) -> dict[Path, tuple[bytes, int]]:
+    """Return what the installer has put on the machine beside the program, with its rights."""
+    etc = [path for path in home.layout.real("/etc").rglob("*") if path.is_file()]
+    found = [*etc, *home.layout.real("/usr/lib").rglob("*.conf"), home.layout.record]
+    return {path: (path.read_bytes(), path.stat().st_mode) for path in found}
 
 
 def test_a_version_that_migrates_and_dies_is_undone_with_its_database(home: Home) -> None:
     home.send(0, 30)
-    before, schema = home.release, home.schema()
+    before, schema, files = home.release, home.schema(), placed_files(home)
     with pytest.raises(UpgradeFailedError, match=f"{re.escape(before)} runs again"):
         home.upgrade("9.2.0", new_schema_then_dead)
     home.assert_runs(before)
+    assert placed_files(home) == files
     assert home.schema() == schema
     assert home.stored() == 30
     assert [path.name for path in home.releases.folder.iterdir()] == [before]
@@ -208,8 +225,8 @@ def test_a_version_that_refuses_the_settings_stops_nothing(home: Home) -> None:
 def test_an_upgrade_that_the_power_ended_is_mended(home: Home) -> None:
     home.send(0, 30)
     before = home.release
-    wheel = other_version(home.wheel, home.folder / "9.5.0", "9.5.0",
-                          with_line("gateway/app.py", "raise RuntimeError('broken')"))  # fmt: skip
+    wheel = other_version(home.wheel, home.folder / "9.5.0", "9.5.0", broken_with_other_files)
+    files = placed_files(home)
     job = home.job(wheel)
 
     class PowerCutError(BaseException):
@@ -224,7 +241,10 @@ def test_an_upgrade_that_the_power_ended_is_mended(home: Home) -> None:
             job.run()
     assert home.release == "9.5.0-1"
     assert not home.services.active(SERVICE)
+    changed = {path.name for path, was in placed_files(home).items() if files.get(path) != was}
+    assert {SERVICE, "wattwarden.conf", "installed.json"} <= changed
     assert home.job(wheel).mend()
     home.assert_runs(before)
+    assert placed_files(home) == files
     assert home.stored() == 30
     assert not home.job(wheel).mend()

@@ -118,6 +118,10 @@ class PlaceFile:
         """Tell whether `apply` has written something."""
         return self._placed is not None
 
+    def targets(self) -> list[Path]:
+        """Return the files that `apply` may write."""
+        return [self.path, self._beside()]
+
     def _beside(self) -> Path:
         return self.path.with_name(self.path.name + ".wattwarden-new")
 

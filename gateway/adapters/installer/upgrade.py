@@ -1,20 +1,21 @@
 """Another version in place of the present one; when it does not become ready, the old one again."""
 
 import contextlib
-import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.adapters.installer.answers import Answers
+from gateway.adapters.installer.earlier import Noted, look_at, noted
 from gateway.adapters.installer.errors import InstallError, explain
-from gateway.adapters.installer.files import PlaceFile, write_whole
+from gateway.adapters.installer.files import PlaceFile
 from gateway.adapters.installer.layout import BROKER, SERVICE, Layout
 from gateway.adapters.installer.record import Record
 from gateway.adapters.installer.releases import Releases, Source
 from gateway.adapters.installer.services import ServiceManager, run
 from gateway.adapters.installer.shipped import INTERNET, JOURNAL, LAN, Shipped
-from gateway.adapters.installer.steps import Report, Step, carry_out
+from gateway.adapters.installer.steps import Report, carry_out
 from gateway.adapters.readiness import readyz
 from gateway.adapters.store import backup as backups
 from gateway.adapters.store import restore as restores
@@ -40,7 +41,7 @@ class Upgrade:
     report: Report
     settings: Settings
     ready_s: float = READY_S
-    _touched: list[Step] = field(default_factory=list, init=False)
+    _touched: list[PlaceFile] = field(default_factory=list, init=False)
     _releases: Releases = field(init=False)
 
     def __post_init__(self) -> None:
@@ -72,6 +73,7 @@ class Upgrade:
         copy: Path | None = None
         try:
             copy = self._copy(old)
+            self._touched = self._files()
             self._mark(old, new, copy)
             self._switch(new, was_ready=was_ready)
         except BaseException as error:
@@ -89,18 +91,17 @@ class Upgrade:
 
         One that had only to be called done is kept.
         """
-        try:
-            noted = json.loads(self._marker.read_text())
-        except (OSError, ValueError):
+        found = noted(self._marker)
+        if found is None:
             self._marker.unlink(missing_ok=True)
             return False
         folder = self.layout.program / "releases"
-        old, new = folder / str(noted["from"]), folder / str(noted["to"])
+        old, new = folder / found.old, folder / found.new
         if self.services.active(SERVICE) and self._ready():
             self._marker.unlink()
             return False
         self.report("an earlier upgrade was interrupted: going back")
-        self._back(old, new, Path(str(noted["copy"])), InstallError("interrupted"))
+        self._back(old, new, Path(found.copy), InstallError("interrupted"))
         return True
 
     def _prepared(self) -> Path:
@@ -134,17 +135,17 @@ class Upgrade:
         return copy
 
     def _switch(self, new: Path, *, was_ready: bool) -> None:
-        self._touched = self._files()
         carry_out(self._touched, self.report)
         self._releases.switch(new)
         self.services.reread()
-        if self.services.active(BROKER) and self._broker_files_changed():
+        placed = [step.path for step in self._touched if step.placed]
+        if self._of_broker(placed) and self.services.active(BROKER):
             self.services.restart(BROKER)
         self.report(f"start version {self.source.wheel.version}")
         self.services.start(SERVICE)
         self._wait(was_ready=was_ready)
 
-    def _files(self) -> list[Step]:
+    def _files(self) -> list[PlaceFile]:
         """Return the shipped files of those kinds that this installation has."""
         layout, record = self.layout, Record(self.layout)
         answers = Answers(lan=layout.real(LAN).exists(), internet=layout.real(INTERNET).exists())
@@ -159,12 +160,9 @@ class Upgrade:
             keep,
         ]  # fmt: skip
 
-    def _broker_files_changed(self) -> bool:
-        folder = self.layout.broker_folder
-        return any(
-            isinstance(step, PlaceFile) and step.path.is_relative_to(folder) and step.placed
-            for step in self._touched
-        )
+    def _of_broker(self, paths: Iterable[Path]) -> bool:
+        """Tell whether files of the broker are among these."""
+        return any(path.is_relative_to(self.layout.broker_folder) for path in paths)
 
     def _wait(self, *, was_ready: bool) -> None:
         """Wait until the new version does what the old one did; UpgradeFailedError otherwise."""
@@ -192,19 +190,24 @@ class Upgrade:
         return web.enabled and bool(web.port) and readyz(web)[0]
 
     def _mark(self, old: Path, new: Path, copy: Path | None) -> None:
-        noted = {"from": old.name, "to": new.name, "copy": str(copy or "")}
-        write_whole(self._marker, json.dumps(noted).encode(), 0o644)
+        """Note on disk how to go back, with the files as they are."""
+        paths = [path for step in self._touched for path in step.targets()]
+        Noted(old.name, new.name, str(copy or ""), look_at(paths)).write(self._marker)
 
     def _back(self, old: Path, new: Path, copy: Path | None, why: BaseException) -> None:
         """Have the old version run again, on the database as it can read it."""
         self.report(f"it failed ({why}); going back to {old.name}")
         self.services.stop(SERVICE)
-        for step in reversed(self._touched):
-            with contextlib.suppress(OSError, GatewayError):
-                step.undo()
+        # From the disk, since after a power cut nothing else knows what the files were.
+        found = noted(self._marker)
+        changed = [] if found is None else found.put_back()
         self._releases.switch(old)
         self._old_schema(copy)
         self.services.reread()
+        # Also one that the new version's files kept from running.
+        if self._of_broker(changed) and self.services.enabled(BROKER):
+            with contextlib.suppress(GatewayError):  # the gateway waits for it
+                self.services.restart(BROKER)
         self.services.start(SERVICE)
         self._releases.remove(new)
         self._marker.unlink(missing_ok=True)
