@@ -102,8 +102,8 @@ upgrade: ## put this checkout's version in the installed one's place; it goes ba
 uninstall: ## remove the installed gateway; readings stay (ARGS=--purge: they go too)
 	@$(AS_ROOT) env DESTDIR="$(DESTDIR)" $(DESTDIR)/opt/wattwarden/bin/python -P -m gateway.cli uninstall $(ARGS)
 
-doctor: ## is the installed gateway well, and if not, who must do what
-	@$(AS_ROOT) /opt/wattwarden/bin/wattwarden doctor $(ARGS)
+doctor: $(STAMP) ## is the installed gateway well, and if not, who must do what
+	@$(AS_ROOT) $(INSTALLED) doctor $(ARGS)
 
 cloud-rig: $(STAMP) ## Firestore, Storage, messaging and Auth on loopback, for trying the cloud out
 	@$(BIN)/python -m tests.support.cloud_rig $(ARGS)

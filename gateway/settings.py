@@ -261,6 +261,9 @@ class Settings(Section):
         except FileNotFoundError as error:
             msg = f"{path}: no such file; give one with --config"
             raise ConfigError(msg) from error
+        except PermissionError as error:
+            msg = f"{path}: cannot be read by this user; run the command with sudo"
+            raise ConfigError(msg) from error
         except (OSError, UnicodeDecodeError) as error:
             msg = f"{path}: cannot be read: {error}"
             raise ConfigError(msg) from error

@@ -145,6 +145,12 @@ def call_daemon(database: Path, name: str, args: dict[str, object]) -> dict[str,
                 sock.connect(name_of_path)
         except (FileNotFoundError, ConnectionRefusedError):
             return None
+        except PermissionError as error:
+            msg = (
+                f"storage.path: this user may not use the control socket {path}; run the command"
+                " with sudo"
+            )
+            raise ConfigError(msg) from error
         except OSError as error:
             msg = f"storage.path: the control socket {path} cannot be used: {error.strerror}"
             raise ConfigError(msg) from error

@@ -39,8 +39,8 @@ class _Given(TypedDict):
 
 @click.command(
     epilog=example(
-        "wattwarden meters calibrate kitchen --class 1 --reference 'plug meter PM-231'",
-        "wattwarden meters calibrate kitchen --class 0.2 --reference-log /tmp/reference.csv --yes",
+        "sudo wattwarden meters calibrate kitchen --class 1 --reference 'plug meter PM-231'",
+        "sudo wattwarden meters calibrate kitchen --class 0.2 --reference-log ref.csv --yes",
     )
 )
 @click.argument("meter", metavar="ID")

@@ -21,7 +21,7 @@ def certificates() -> None:
     """Show and renew the certificates of web server and broker."""
 
 
-@certificates.command("show", epilog=example("wattwarden certificates show"))
+@certificates.command("show", epilog=example("sudo wattwarden certificates show"))
 @json_option
 @root_option
 def show_all(root: Path, *, as_json: bool) -> None:

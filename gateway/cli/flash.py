@@ -74,7 +74,7 @@ def _words(done: Flashed, device: str) -> str:
     if done.calibrated:
         lines.append("its calibration is kept")
     if done.meter is None:
-        lines.append("next: wattwarden meters provision ID")
+        lines.append("next: sudo wattwarden meters provision ID")
     else:
         lines.append(f"it goes on as the meter {done.meter}")
     return "\n".join(lines)

@@ -92,7 +92,7 @@ def provision(
     Run it on the gateway's machine, as root: it adds the meter to the broker's password file.
     What is not said stays as the board has it: clamps, rating, relay. The Wi-Fi's password comes
     from a prompt or a file and is shown nowhere. When it was interrupted, run it again: nothing
-    is done twice. The next step is: wattwarden meters calibrate ID
+    is done twice. The next step is: sudo wattwarden meters calibrate ID
     """
     settings = Settings.load(config)
     registry = GatewayRegistry(settings)
@@ -111,7 +111,7 @@ def provision(
 def _words(meter: str, first: Newest) -> str:
     return (
         f"{meter} is a meter of this site. Its first reading:\n  {first.text}\n"
-        f"next: wattwarden meters calibrate {meter}"
+        f"next: sudo wattwarden meters calibrate {meter}"
     )
 
 

@@ -24,11 +24,11 @@ AGREED: Mapping[str, Answer] = {"Go on?": ""}
 ON_THE_PI: Mapping[str, Mapping[str, Answer]] = {
     "timedatectl": {},
     "sudo /media/stick/wheelhouse/install.sh": AGREED,
-    "openssl x509 -in /etc/wattwarden/ca.crt -noout -fingerprint -sha256": {},
+    "sudo openssl x509 -in /etc/wattwarden/ca.crt -noout -fingerprint -sha256": {},
     "sudo wattwarden users setup-code": {},
     "sudo wattwarden users add anna --role admin": {"Password": WORDS, "confirmation": WORDS},
     "sudo wattwarden doctor": {},
-    "wattwarden certificates show": {},
+    "sudo wattwarden certificates show": {},
     "sudo wattwarden certificates renew": {},
     "sudo wattwarden backup --everything /media/stick/home.wattwarden --encrypt": PASSPHRASE,
     "sudo systemctl stop wattwarden": {},
@@ -42,7 +42,7 @@ ON_THE_PI: Mapping[str, Mapping[str, Answer]] = {
 WITH_A_BOARD = (
     "wattwarden meters flash",
     "sudo wattwarden meters provision kitchen",
-    'wattwarden meters calibrate kitchen --class 1 --reference "plug meter PM-231"',
+    'sudo wattwarden meters calibrate kitchen --class 1 --reference "plug meter PM-231"',
 )
 # `make` into a staging root: tests/acceptance/test_install_failures.py. The others are Debian's,
 # git's and ssh's own, and need a network.

@@ -24,7 +24,7 @@ def test_flash_provision_first_reading_calibrate_certificate(short_path: Path) -
         assert flashed.returncode == 0, flashed.stderr
         assert "MicroPython written and verified" in flashed.stdout
         assert "it boots" in flashed.stdout
-        assert "next: wattwarden meters provision ID" in flashed.stdout
+        assert "next: sudo wattwarden meters provision ID" in flashed.stdout
 
         words = site.provision_words(board, "kitchen", "--label", "Kitchen")
         provisioned = site.meters(*words)

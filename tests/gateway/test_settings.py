@@ -1,11 +1,14 @@
 """Settings: defaults, ranges, and one line that names each bad key."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from gateway.domain.errors import ConfigError
 from gateway.settings import Settings, read_secret
+from tests.gateway.cli.rig import run
+from tests.support.ordinary_user import ordinary_user
 
 
 def load(tmp_path: Path, text: str) -> Settings:
@@ -114,6 +117,24 @@ def test_a_file_that_cannot_be_read_is_told_so(tmp_path: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="cannot be read"):
         Settings.load(tmp_path / "binary.toml")
+
+
+def test_an_ordinary_user_is_told_of_sudo(short_path: Path) -> None:
+    """The installed settings are for root and the daemon's group alone."""
+    folder = short_path / "etc"
+    folder.mkdir()
+    (folder / "config.toml").write_text("")
+    words = ("meters", "list", "--config", str(folder / "config.toml"))
+    run("meters", "list", "--config", str(short_path / "none.toml"))  # its code is loaded now
+    short_path.chmod(0o755)
+    folder.chmod(0o750 if os.geteuid() == 0 else 0)
+    with ordinary_user():
+        said = run(*words)
+    folder.chmod(0o750)
+    assert (said.status, said.out) == (2, "")
+    assert said.err.endswith(
+        "config.toml: cannot be read by this user; run the command with sudo\n"
+    )
 
 
 def secret(tmp_path: Path, text: str, mode: int = 0o600) -> Path:

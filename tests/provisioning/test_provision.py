@@ -73,7 +73,7 @@ def test_a_board_becomes_a_meter_and_a_repetition_changes_nothing(
     assert " W at " in ran.stdout
     assert "grid 1" in ran.stdout
     assert "solar " in ran.stdout
-    assert "wattwarden meters calibrate kitchen" in ran.stdout
+    assert "next: sudo wattwarden meters calibrate kitchen" in ran.stdout
     assert WIFI["attic"] not in ran.stdout + ran.stderr
     listed = json.loads(site.daemon.cli_ok("meters", "list", "--json"))
     meter = next(one for one in listed["items"] if one["id"] == "kitchen")

@@ -3,6 +3,7 @@
 import asyncio
 import getpass
 import json
+import os
 import stat
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from gateway.domain.errors import (
     StorageError,
     TransientError,
 )
+from tests.support.ordinary_user import ordinary_user
 
 ERRORS: dict[str, Exception] = {
     "not_found": NotFoundError("no meter 'x'"),
@@ -61,7 +63,13 @@ async def test_it_answers_and_knows_the_caller(database: Path) -> None:
 
 
 async def test_only_its_owner_may_use_it(database: Path) -> None:
-    assert stat.S_IMODE(socket_path(database).stat().st_mode) == 0o600
+    socket = socket_path(database)
+    assert stat.S_IMODE(socket.stat().st_mode) == 0o600
+    database.parent.chmod(0o755)
+    if os.geteuid() != 0:
+        socket.chmod(0)
+    with ordinary_user(), pytest.raises(ConfigError, match="run the command with sudo"):
+        call_daemon(database, "greet", {})
 
 
 @pytest.mark.parametrize(
