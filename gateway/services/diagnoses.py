@@ -51,8 +51,8 @@ def disk(found: DiskFacts) -> Check:
     figures = {"used_bytes": found.used, "allowed_bytes": found.allowed, "free_bytes": found.free}
     if found.free < LEAST_FREE:
         todo = (
-            "Administrator: free some space now; the oldest single readings give way, and nothing"
-            " is acknowledged when it is full."
+            "Administrator: free some space now; the oldest single readings give way soon, and"
+            " nothing is acknowledged when it is full."
         )
         return Check("disk", Level.ERROR, said, todo, figures)
     if found.free < LITTLE_FREE:

@@ -18,13 +18,14 @@ from gateway.services.placer import Now
 log = structlog.get_logger()
 FIRST_AFTER_S = 600.0  # a gateway that has just started has better things to do
 EVERY_S = 600.0
-SPACE_EVERY_S = 5.0  # an import fills the reserve within minutes
+SPACE_EVERY_S = 5.0  # an import takes longer to fill the reserve
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 SAVE_EVERY_MS = HOUR_MS  # what a crash makes the gateway count again, to the data's advantage
 SEGMENTS_A_TURN = 8
-# Twice what the alert about space asks for: the readings alone never raise it.
-MOST_RESERVE_BYTES = 200_000_000
+# Half of what the alert about space asks for: people are told before the first reading goes, and
+# what fills the disk for a day costs no more than this.
+MOST_RESERVE_BYTES = 50_000_000
 RESERVE_SHARE = 10  # of a small disk, a tenth
 
 

@@ -109,8 +109,8 @@ class HealthCheck:
         if free.free < LEAST_FREE_BYTES:
             return "space", (
                 f"Only {free.free / 1e6:.0f} MB are free beside {self._database.path}; the"
-                " oldest readings give way, and when it is full none are acknowledged. Free some"
-                " space."
+                " oldest readings give way soon, and when it is full none are acknowledged. Free"
+                " some space."
             )
         return ("aside", self._set_aside) if self._set_aside else ("", "")
 
