@@ -49,7 +49,10 @@ class ImportJob(msgspec.Struct):
     from_ms: int | None = None
     to_ms: int | None = None
     last_row: int = 0  # of the readings table, when all had been stored
-    alerts_before: int = 0  # mark of the newest alert when it began
+    # Marks of the newest alert when its first row was about to be stored, and when it had ended;
+    # imports run one at a time, so those of its meter between them are what it brought.
+    alerts_before: int = 0
+    alerts_after: int | None = None
     alerts: int = 0
     started_ms: int | None = None
     finished_ms: int | None = None
@@ -110,7 +113,7 @@ class ImportStore(Protocol):
         """Return the mark of the newest alert."""
 
     async def count_alerts(self, job: ImportJob) -> int:
-        """Return how many alerts an import's meter got since it began."""
+        """Return how many alerts an import brought: between its marks, or since it began."""
 
     async def why_not_undo(self, job: ImportJob) -> str:
         """Return why what it brought cannot be taken out any more, "" when it can."""

@@ -117,7 +117,6 @@ class Importing:
             meter: dict[str, object] = {"id": choice.meter, "recorded": True}
             await self._register(meter | ({"label": choice.label} if choice.label else {}), who)
         job.choice, job.boot, job.state = choice, boot, WAITING
-        job.alerts_before = await self._store.alert_mark()
         await self._store.save(job)
         self._running[job.no] = job
         self._news.set()
@@ -186,7 +185,7 @@ class Importing:
     # -- the service --------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Work on what is to be done, oldest first, until cancelled."""
+        """Work on what is to be done, one after another, until cancelled."""
         try:
             for job in await self._store.busy():
                 self._running.setdefault(job.no, job)
@@ -194,7 +193,8 @@ class Importing:
             await self._files.keep_only({*self._running, *looked_at})
             while True:
                 self._news.clear()
-                for job in sorted(self._running.values(), key=lambda job: job.no):
+                # What is to go goes first: no other import may bring alerts before that.
+                for job in sorted(self._running.values(), key=lambda j: (j.state != UNDOING, j.no)):
                     await self._work(job)
                     if job.state not in (WAITING, RUNNING, JUDGING, UNDOING):
                         self._running.pop(job.no, None)
@@ -212,6 +212,7 @@ class Importing:
                 await self._finish(job)
         except BadInputError as error:
             job.error, job.finished_ms = str(error), self._now.wall_ms()
+            job.alerts_after = await self._store.alert_mark()
             await self._become(job, FAILED)
             await self._files.remove(job)
         if job.state == UNDOING:
@@ -223,7 +224,9 @@ class Importing:
         if form is None or choice is None:
             msg = "map: nothing was chosen"
             raise BadInputError(msg)
-        job.started_ms = job.started_ms or self._now.wall_ms()
+        if job.started_ms is None:  # else it goes on where a stop cut it off
+            job.alerts_before = await self._store.alert_mark()
+            job.started_ms = self._now.wall_ms()
         await self._become(job, RUNNING)
         targets = read_targets(choice.map, form.columns, choice.channel)
         zone, order = ZoneInfo(choice.timezone), DateOrder(choice.date_order)
@@ -265,6 +268,7 @@ class Importing:
     async def _finish(self, job: ImportJob) -> None:
         await self._feed.judged(job)
         if job.state == JUDGING:
+            job.alerts_after = await self._store.alert_mark()
             job.alerts = await self._store.count_alerts(job)
             job.finished_ms = self._now.wall_ms()
             await self._become(job, DONE)

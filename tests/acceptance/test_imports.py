@@ -19,7 +19,7 @@ from tests.support.household import as_published
 from tests.support.meter_client import MeterClient
 from tests.support.mosquitto import Mosquitto
 from tests.support.readings import recent_house
-from tests.support.tables import follow, start, undo, upload
+from tests.support.tables import begin_import, follow, start, undo, upload
 
 TABLES = (
     "meters", "channels", "boots", "runs", "gaps", "readings", "segments", "alerts",
@@ -35,9 +35,13 @@ def http(daemon: Daemon) -> Iterator[httpx.Client]:
         yield api.http
 
 
-def alerts(http: httpx.Client, meter: str, kind: str) -> list[dict[str, Any]]:
+def all_alerts(http: httpx.Client, meter: str) -> list[dict[str, Any]]:
     page = http.get("/api/v1/alerts", params={"meter": meter, "limit": 200}).json()
-    return [alert for alert in page["items"] if alert["kind"] == kind]
+    return list(page["items"])
+
+
+def alerts(http: httpx.Client, meter: str, kind: str) -> list[dict[str, Any]]:
+    return [alert for alert in all_alerts(http, meter) if alert["kind"] == kind]
 
 
 def counts(daemon: Daemon) -> dict[str, int]:
@@ -154,14 +158,17 @@ def test_an_import_goes_on_after_a_kill_and_beside_a_live_meter(
 
 
 def days(first: int, count: int, watts: int) -> bytes:
-    """Return some days of January in quarter hours."""
+    """Return some days of January in quarter hours, each with two hours of over-voltage."""
     begin_s = 1_767_225_600 + first * 86_400
-    rows = [f"{begin_s + 900 * n},{watts + n % 7},{229 + n % 3}" for n in range(96 * count)]
+    rows = [
+        f"{begin_s + 900 * n},{watts + n % 7},{(262 if 40 <= n % 96 < 48 else 229) + n % 3}"
+        for n in range(96 * count)
+    ]
     return ("t,p_w,v\n" + "\n".join(rows)).encode()
 
 
 def history(http: httpx.Client, meter: str) -> list[Any]:
-    """Return what charts and bills are drawn from."""
+    """Return what charts and bills are drawn from, and the alerts."""
     span = {"start": "2026-01-01", "end": "2026-01-08"}
     charts = [
         http.get(f"/api/v1/meters/{meter}/series", params={**span, "resolution": step,
@@ -169,7 +176,10 @@ def history(http: httpx.Client, meter: str) -> list[Any]:
         for step in ("15m", "1h", "1d")
     ]  # fmt: skip
     energy = http.get(f"/api/v1/meters/{meter}/energy", params=span).json()["items"]
-    return [*charts, [item["channels"]["grid"]["kwh_in"] for item in energy]]
+    told = sorted(
+        (a["opened"], a["resolved"], a["kind"], a["title"]) for a in all_alerts(http, meter)
+    )
+    return [*charts, [item["channels"]["grid"]["kwh_in"] for item in energy], told]
 
 
 @pytest.mark.parametrize("undone", ["earlier", "later"])
@@ -182,7 +192,10 @@ def test_undoing_one_of_two_imports_leaves_the_other_as_if_alone(
     made = {}
     for name, content in (("earlier", earlier), ("later", later)):
         made[name] = upload(http, f"{name}.csv", content)
-        assert start(http, made[name], meter="both")["state"] == "done"
+        begin_import(http, made[name], meter="both")  # the second waits for the first
+    for one in made.values():
+        done = follow(http, one["id"])
+        assert (done["state"], done["alerts"]) == ("done", 2), all_alerts(http, "both")
     assert undo(http, made[undone]["id"])["state"] == "undone"
     until_s = time.monotonic() + 30
     while history(http, "both") != history(http, "alone"):  # days are computed again by and by

@@ -17,12 +17,17 @@ def upload(http: httpx.Client, name: str, content: bytes) -> Json:
 
 def start(http: httpx.Client, made: Json, **choice: object) -> Json:
     """Start an import as it was guessed, but for `choice`; return it when it has ended."""
+    begin_import(http, made, **choice)
+    return follow(http, made["id"])
+
+
+def begin_import(http: httpx.Client, made: Json, **choice: object) -> None:
+    """Start an import as it was guessed, but for `choice`; raise where it is refused."""
     guess = made["guess"]
     body = {"meter": guess["meter"], "time": guess["time"], "map": guess["map"], **choice}
     answer = http.post(f"/api/v1/imports/{made['id']}/start", json=body)
     if answer.is_error:
         raise AssertionError(answer.text)
-    return follow(http, made["id"])
 
 
 def undo(http: httpx.Client, import_id: str) -> Json:

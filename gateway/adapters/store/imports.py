@@ -18,6 +18,7 @@ SLICE_MS = 20 * DAY_MS  # of minute rollups that go in one step
 ROWS_A_STEP = 16_384
 DIRTY_DAYS = 7  # rebuilt in one piece
 SEQ_END = 2**33
+NEWEST = 2**62  # above every mark of an alert
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(ImportJob).decode
@@ -70,7 +71,7 @@ class SqlImports:
         return int((await self._database.read(lambda db: db.execute(query).fetchone()))[0])
 
     async def count_alerts(self, job: ImportJob) -> int:
-        """Return how many alerts an import's meter got since it began."""
+        """Return how many alerts an import brought: between its marks, or since it began."""
         return len(await self._database.read(lambda db: _alerts(db, job)))
 
     async def why_not_undo(self, job: ImportJob) -> str:
@@ -120,10 +121,11 @@ def _is_alone(db: sqlite3.Connection, meter_no: int, boot_no: int) -> bool:
 
 
 def _alerts(db: sqlite3.Connection, job: ImportJob) -> list[str]:
-    if job.choice is None:
+    if job.choice is None or job.started_ms is None:
         return []
-    query = "SELECT id FROM alerts WHERE meter = ? AND rowid > ?"
-    return [row[0] for row in db.execute(query, (job.choice.meter, job.alerts_before))]
+    query = "SELECT id FROM alerts WHERE meter = ? AND rowid > ? AND rowid <= ?"
+    upto = NEWEST if job.alerts_after is None else job.alerts_after
+    return [row[0] for row in db.execute(query, (job.choice.meter, job.alerts_before, upto))]
 
 
 def _why_not(db: sqlite3.Connection, job: ImportJob) -> str:

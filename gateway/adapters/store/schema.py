@@ -8,6 +8,7 @@ from gateway.adapters.store import (
     schema_care,
     schema_cloud,
     schema_home,
+    schema_imports,
     schema_models,
     schema_notices,
 )
@@ -185,6 +186,7 @@ LATER: tuple[tuple[str, Callable[[sqlite3.Connection], None]], ...] = (
     (schema_cloud.NAME, schema_cloud.create),
     (schema_notices.NAME, schema_notices.create),
     (schema_models.NAME, schema_models.create),
+    (schema_imports.NAME, schema_imports.create),
 )
 
 
