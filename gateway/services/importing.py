@@ -56,6 +56,7 @@ class Importing:
         self._now = now
         self._zone = zone
         self._running: dict[int, ImportJob] = {}  # as it is in memory, ahead of the disk
+        self._changing = asyncio.Lock()  # starting takes a while: one looks and acts at a time
         self._news = asyncio.Event()
         self._register: Operation | None = None
         self._update: Operation | None = None
@@ -70,9 +71,10 @@ class Importing:
         self, name: str, size_bytes: int, keep: Callable[[ImportJob], None], who: str
     ) -> dict[str, object]:
         """Take an uploaded file in and look at it; `keep` gives the file its place."""
-        previews = [job for job in await self._store.list_jobs(None, 200) if job.state == PREVIEW]
-        for old in previews[MOST_PREVIEWS - 1 :]:
-            await self._undo(old)
+        async with self._changing:
+            known = await self._store.list_jobs(None, 200)
+            for old in [job for job in known if job.state == PREVIEW][MOST_PREVIEWS - 1 :]:
+                await self._undo(old)
         job = await self._store.add(
             ImportJob(0, name[:200], size_bytes, self._now.wall_ms(), who, FAILED)
         )
@@ -104,34 +106,47 @@ class Importing:
 
     async def start(self, args: Args, who: str) -> dict[str, object]:
         """Begin to import {id, meter, time, map, …}; BadInputError says what is wrong."""
+        async with self._changing:
+            return job_json(await self._start(args, who), self._zone)
+
+    async def _start(self, args: Args, who: str) -> ImportJob:
         job = await self._job(args)
         if job.state != PREVIEW or job.form is None:
             msg = f"import {job.id} is {job.state}: only one that was looked at can be started"
             raise BadInputError(msg)
         choice = self._choice(args, job)
         boot = await self._files.checksum(job, choice.meter)
-        if self._feed.holds(choice.meter, boot):
-            msg = f"meter: {choice.meter} holds this file already; undo that import first"
-            raise BadInputError(msg)
+        await self._refuse_twice(choice.meter, boot)
         if self._register is not None:
             meter: dict[str, object] = {"id": choice.meter, "recorded": True}
             await self._register(meter | ({"label": choice.label} if choice.label else {}), who)
         job.choice, job.boot, job.state = choice, boot, WAITING
         await self._store.save(job)
-        self._running[job.no] = job
+        self._running.setdefault(job.no, job)
         self._news.set()
-        return job_json(job, self._zone)
+        return job
+
+    async def _refuse_twice(self, meter: str, boot: int) -> None:
+        """Raise BadInputError where this file is in a meter, or on its way in or out."""
+        for other in await self._store.busy():
+            if other.choice is not None and (other.choice.meter, other.boot) == (meter, boot):
+                msg = f"meter: import {other.id} has this file under way for {meter}; wait for it"
+                raise BadInputError(msg)
+        if self._feed.holds(meter, boot):
+            msg = f"meter: {meter} holds this file already; undo that import first"
+            raise BadInputError(msg)
 
     async def undo(self, args: Args, who: str) -> dict[str, object]:  # noqa: ARG002
         """Take out what {id} brought; again changes nothing."""
-        job = await self._job(args)
-        if job.state not in (UNDOING, UNDONE):
-            why = await self._store.why_not_undo(job)
-            if why:
-                msg = f"import {job.id}: {why}"
-                raise BadInputError(msg)
-            await self._undo(job)
-        return job_json(job, self._zone)
+        async with self._changing:
+            job = await self._job(args)
+            if job.state not in (UNDOING, UNDONE):
+                why = await self._store.why_not_undo(job)
+                if why:
+                    msg = f"import {job.id}: {why}"
+                    raise BadInputError(msg)
+                await self._undo(job)
+            return job_json(job, self._zone)
 
     async def _undo(self, job: ImportJob) -> None:
         is_fresh = job.choice is None  # it has brought nothing

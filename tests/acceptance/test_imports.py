@@ -5,6 +5,7 @@ import gzip
 import io
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -201,6 +202,26 @@ def test_undoing_one_of_two_imports_leaves_the_other_as_if_alone(
     while history(http, "both") != history(http, "alone"):  # days are computed again by and by
         assert time.monotonic() < until_s, (history(http, "both"), history(http, "alone"))
         time.sleep(0.5)
+
+
+def test_one_file_comes_into_a_meter_once_however_often_it_is_started(http: httpx.Client) -> None:
+    queue = upload(http, "first.csv", days(0, 20, 300))
+    begin_import(http, queue, meter="first")  # what is started behind it has stored nothing yet
+    content = days(0, 2, 400)
+    twins = [upload(http, f"twin{n}.csv", content) for n in (1, 2)]
+    body = {"meter": "twin", "time": "t", "map": {"p": "p_w", "v": "v"}}
+    paths = [f"/api/v1/imports/{made['id']}/start" for made in (*twins, *twins)]
+    with ThreadPoolExecutor(len(paths)) as pool:
+        answers = list(pool.map(lambda path: http.post(path, json=body), paths))
+    assert sorted(answer.status_code for answer in answers) == [200, 422, 422, 422]
+    said = {answer.json()["detail"] for answer in answers if answer.is_error}
+    assert any("under way" in text for text in said), said
+    (started,) = (answer.json()["id"] for answer in answers if answer.is_success)
+    assert follow(http, started)["state"] == "done"
+    before = history(http, "twin")
+    (spare,) = (made["id"] for made in twins if made["id"] != started)
+    assert undo(http, spare)["state"] == "undone"  # it was only looked at
+    assert history(http, "twin") == before
 
 
 def api_meters(daemon: Daemon) -> list[dict[str, Any]]:
