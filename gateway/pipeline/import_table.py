@@ -3,7 +3,7 @@
 import math
 import re
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -19,6 +19,9 @@ MOST_CHANNELS = 6  # of a reading (contract, section 3)
 CHANNEL = re.compile(r"[a-z][a-z0-9_]{0,15}\Z")
 AUX = re.compile(r"aux\.(?P<name>[a-z][a-z0-9_]{0,31})\Z")  # a reading's other measurements
 MOST_AUX = 16  # of a reading (contract, section 3)
+# Rows times fields of a table: a million rows of five, not in order, take 160 MB at the most. The
+# daemon itself has about 100 MB then, and its unit slows it down from 320 MB on.
+MOST_VALUES = 5_000_000
 # What a reading may carry (contract, section 3).
 RANGES = {
     "v": (0, 500, "V"), "f": (0, 70, "Hz"), "i": (0, 1000, "A"), "p": (-500_000, 500_000, "W"),
@@ -91,6 +94,16 @@ def read_targets(chosen: Mapping[str, str], columns: Sequence[str], channel: str
     return targets
 
 
+def check_size(rows: int, fields: int) -> None:
+    """Raise BadInputError for a table that would take too much memory."""
+    if rows * fields > MOST_VALUES:
+        msg = (
+            f"map: {rows} rows of {fields} fields are more than {MOST_VALUES} values; map at most"
+            f" {MOST_VALUES // rows} fields, or split the file"
+        )
+        raise BadInputError(msg)
+
+
 class Table:
     """Times in order and one array for each target; NaN = not measured."""
 
@@ -109,24 +122,27 @@ class Table:
         step = steps[len(steps) // 2] if steps else 60_000
         return min(max(step, SHORTEST_MS), LONGEST_MS)
 
-    def settle(self) -> list[LineError]:
-        """Put rows in order of time; drop and return those of a time that is there already."""
-        order = range(len(self))
-        if any(after < before for before, after in pairwise(self.times)):
-            order = sorted(order, key=self.times.__getitem__)  # type: ignore[assignment]
-        errors: list[LineError] = []
-        kept: list[int] = []
+    def settle(self, note: Callable[[LineError], None]) -> None:
+        """Put rows in order of time; drop and `note` those of a time that is there already.
+
+        Works with arrays, column by column: a list of a million numbers takes 40 MB.
+        """
+        order = array("l", range(len(self)))
+        in_order = all(before <= after for before, after in pairwise(self.times))
+        if not in_order:
+            order = array("l", sorted(order, key=self.times.__getitem__))
+        kept = array("l")
         for index in order:
             if kept and self.times[kept[-1]] == self.times[index]:
                 first = self.lines[kept[-1]]
-                errors.append(LineError(self.lines[index], "", f"has the time of line {first}"))
+                note(LineError(self.lines[index], "", f"has the time of line {first}"))
             else:
                 kept.append(index)
-        if len(kept) < len(self) or not isinstance(order, range):
+        if len(kept) < len(self) or not in_order:
             self.times = array("q", (self.times[index] for index in kept))
             self.lines = array("l", (self.lines[index] for index in kept))
-            self.values = [array("d", (v[index] for index in kept)) for v in self.values]
-        return errors
+            for place, column in enumerate(self.values):
+                self.values[place] = array("d", (column[index] for index in kept))
 
 
 class TableReader:
@@ -174,8 +190,7 @@ class TableReader:
 
     def finish(self) -> Table:
         """Return the table in order of time."""
-        for error in self.table.settle():
-            self.note(error)
+        self.table.settle(self.note)
         return self.table
 
     def _read(self, row: Sequence[str]) -> tuple[int, list[float]]:

@@ -54,6 +54,8 @@ class ImportJob(msgspec.Struct):
     alerts_before: int = 0
     alerts_after: int | None = None
     alerts: int = 0
+    cut_off: int = 0  # starts in a row that found it running, and no further than `reached` rows
+    reached: int = 0
     started_ms: int | None = None
     finished_ms: int | None = None
 

@@ -12,6 +12,7 @@ from gateway.pipeline.import_table import (
     CHANNEL,
     Table,
     TableReader,
+    check_size,
     read_targets,
     usual_rating,
 )
@@ -40,6 +41,7 @@ Args = Mapping[str, object]
 Operation = Callable[[Args, str], Awaitable[dict[str, object]]]
 METER_ID = re.compile(r"[a-z0-9][a-z0-9-]{1,31}\Z")
 SAVE_S = 2.0
+MOST_CUT_OFF = 3  # starts; a file that takes too much memory would end the gateway for ever
 MOST_PREVIEWS = 5  # their files lie on the card
 LONGEST_LABEL = 80
 
@@ -122,7 +124,7 @@ class Importing:
             await self._register(meter | ({"label": choice.label} if choice.label else {}), who)
         job.choice, job.boot, job.state = choice, boot, WAITING
         await self._store.save(job)
-        self._running.setdefault(job.no, job)
+        self._running[job.no] = job
         self._news.set()
         return job
 
@@ -193,7 +195,7 @@ class Importing:
             raise BadInputError(msg)
         time, texts = str(args.get("time", "")), {str(k): str(v) for k, v in chosen.items()}
         time_places(form.columns, time)
-        read_targets(texts, form.columns, channel)
+        check_size(job.rows, len(read_targets(texts, form.columns, channel)))
         label = str(args.get("name") or "")[:LONGEST_LABEL]
         return Choice(meter, channel, zone, time, texts, str(order or form.date_order), label)
 
@@ -202,10 +204,8 @@ class Importing:
     async def run(self) -> None:
         """Work on what is to be done, one after another, until cancelled."""
         try:
-            for job in await self._store.busy():
-                self._running.setdefault(job.no, job)
-            looked_at = [j.no for j in await self._store.list_jobs(None, 200) if j.state == PREVIEW]
-            await self._files.keep_only({*self._running, *looked_at})
+            async with self._changing:
+                await self._take_up()
             while True:
                 self._news.clear()
                 # What is to go goes first: no other import may bring alerts before that.
@@ -219,6 +219,38 @@ class Importing:
             msg = f"an import could not be stored and will go on: {error}"
             raise TransientError(msg) from error
 
+    async def _take_up(self) -> None:
+        """Read from the disk what is to be done, and remove files that are not needed."""
+        for job in await self._store.busy():
+            if job.no not in self._running and await self._goes_on(job):
+                self._running[job.no] = job
+        looked_at = [j.no for j in await self._store.list_jobs(None, 200) if j.state == PREVIEW]
+        await self._files.keep_only({*self._running, *looked_at})
+
+    async def _goes_on(self, job: ImportJob) -> bool:
+        """Give up an import that the gateway seems to end of; return whether to go on."""
+        if job.state != RUNNING:
+            return True
+        is_further = job.rows_done > job.reached
+        job.cut_off = 1 if is_further else job.cut_off + 1
+        job.reached = max(job.reached, job.rows_done)
+        if job.cut_off < MOST_CUT_OFF:
+            await self._store.save(job)
+            return True
+        await self._fail(
+            job,
+            f"file: the gateway ended {MOST_CUT_OFF} times in a row while it read this file and had"
+            " stored no more of it; split the file, or map fewer fields",
+        )
+        return False
+
+    async def _fail(self, job: ImportJob, why: str) -> None:
+        job.error, job.finished_ms = why, self._now.wall_ms()
+        job.alerts_after = await self._store.alert_mark()
+        await self._become(job, FAILED)
+        await self._files.remove(job)
+        log.warning("import_failed", id=job.id, why=why)
+
     async def _work(self, job: ImportJob) -> None:
         try:
             if job.state in (WAITING, RUNNING):
@@ -226,10 +258,7 @@ class Importing:
             if job.state == JUDGING:
                 await self._finish(job)
         except BadInputError as error:
-            job.error, job.finished_ms = str(error), self._now.wall_ms()
-            job.alerts_after = await self._store.alert_mark()
-            await self._become(job, FAILED)
-            await self._files.remove(job)
+            await self._fail(job, str(error))
         if job.state == UNDOING:
             await self._take_out(job)
 
@@ -244,6 +273,7 @@ class Importing:
             job.started_ms = self._now.wall_ms()
         await self._become(job, RUNNING)
         targets = read_targets(choice.map, form.columns, choice.channel)
+        check_size(job.rows, len(targets))  # of one that an earlier version started, too
         zone, order = ZoneInfo(choice.timezone), DateOrder(choice.date_order)
         reader = TableReader(form, targets, choice.time, order, zone)
         table = await self._files.read(job, reader)
