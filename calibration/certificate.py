@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
-_STYLE = """
+STYLE = """
 @page { size: A4; margin: 16mm }
 body { font: 10.5pt/1.4 system-ui, sans-serif; color: #111; max-width: 178mm; margin: 8mm auto }
 h1 { font-size: 17pt; margin: 0 0 2mm } h2 { font-size: 11.5pt; margin: 5mm 0 1.5mm }
@@ -42,7 +42,7 @@ def certificate(shown: Mapping[str, Any], *, site: str) -> str:
     return "".join(
         [
             "<!doctype html><html lang=en><meta charset=utf-8>",
-            f"<title>Calibration of {escape(shown['meter'])}</title><style>{_STYLE}</style>",
+            f"<title>Calibration of {escape(shown['meter'])}</title><style>{STYLE}</style>",
             "<body class=dense>" if len(shown["points"]) > _ROOMY else "<body>",
             "<h1>Calibration report</h1>",
             _facts(facts),

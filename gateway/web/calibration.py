@@ -1,18 +1,25 @@
 """A meter's calibration: what it was made from, how sure it is, and its one-page report."""
 
+from base64 import b64encode
+from hashlib import sha256
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
+from calibration.certificate import STYLE
 from gateway.web.deps import Deps, LoggedIn
 from gateway.web.meters import MeterId
 from gateway.web.problems import BEHIND_LOGIN, documented
 
 router = APIRouter(prefix="/meters", tags=["meters"])
 Version = Annotated[int | None, Query(ge=1, le=1_000_000_000)]
-# The page has styles of its own, and nothing else: no script, nothing from elsewhere.
-PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+# The page has this one sheet of styles, and nothing else: no script, nothing from elsewhere.
+STYLE_SHA256 = b64encode(sha256(STYLE.encode()).digest()).decode()
+PAGE_POLICY = (
+    f"default-src 'none'; style-src 'sha256-{STYLE_SHA256}'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'"
+)
 
 
 class ReferenceOut(BaseModel):

@@ -156,6 +156,7 @@ def test_a_meter_blinks_answers_and_shows_how_it_is_and_its_calibration(
     with page.context.expect_page() as opened:
         made.get_by_role("link", name="Calibration certificate").click()
     expect(opened.value.get_by_text("PM-231").first).to_be_visible()
+    expect(opened.value.locator("body")).to_have_css("font-size", "14px")  # its styles may apply
     assert violations(page) == []
     picture(page, "meter")
 
