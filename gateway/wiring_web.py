@@ -9,7 +9,6 @@ import structlog
 from gateway.adapters.store.history import SqlHistory
 from gateway.adapters.store.views import SqlViews
 from gateway.pipeline.alert_book import Change
-from gateway.services.deriving import Deriver
 from gateway.services.stream import Hub
 from gateway.services.stream_feed import StreamFeed
 from gateway.settings import web_tls_context
@@ -52,7 +51,7 @@ class Web:
         if self._made is None:
             await self._readings_first()
             self._made = await asyncio.to_thread(self._make)
-            _also_tell(self._parts.deriver, self._made[1])
+            _also_tell(self._parts, self._made[1])
             self._loaded.set()
             self._settled()
         await self._made[0].run()
@@ -119,13 +118,16 @@ async def _until(true: Callable[[], bool], within_s: float) -> None:
         await asyncio.sleep(LOOK_S)
 
 
-def _also_tell(deriver: Deriver, feed: StreamFeed) -> None:
-    """Have the stream told of alerts too."""
-    other = deriver.desk.listener
+def _also_tell(parts: "Parts", feed: StreamFeed) -> None:
+    """Have the stream told of alerts too, and of what is gone."""
+    desk = parts.deriver.desk
+    other = desk.listener
 
     def tell(change: Change) -> None:
         feed.alert_changed(change.alert.id)
         if other is not None:
             other(change)
 
-    deriver.desk.listener = tell
+    desk.listener = tell
+    parts.operations.when_removed(lambda _: feed.something_gone())
+    parts.home.importing.when_undone(feed.something_gone)

@@ -62,10 +62,15 @@ class Importing:
         self._news = asyncio.Event()
         self._register: Operation | None = None
         self._update: Operation | None = None
+        self._hear_undone: Callable[[], None] | None = None
 
     def register_with(self, register: Operation, update: Operation) -> None:
         """Have meters registered by {id, recorded, label} and changed by {id, channels}."""
         self._register, self._update = register, update
+
+    def when_undone(self, hear: Callable[[], None]) -> None:
+        """Have it told when rows and alerts of an import are gone from the disk."""
+        self._hear_undone = hear
 
     # -- what people ask ----------------------------------------------------------------------
 
@@ -336,6 +341,8 @@ class Importing:
         job.state, job.finished_ms = UNDONE, self._now.wall_ms()
         await self._store.save(job)
         await self._files.remove(job)
+        if self._hear_undone is not None:
+            self._hear_undone()
         log.info("import_undone", id=job.id)
 
     async def _become(self, job: ImportJob, state: str) -> None:

@@ -45,7 +45,7 @@ class Operations:
         self._deriver = deriver
         self._meters = meters
         self._now = now
-        self._hear_removed: Callable[[str], None] = _ignore
+        self._hear_removed: list[Callable[[str], None]] = []
         self._names: dict[str, Operation] = {
             "alerts.acknowledge": self._acknowledge,
             "alerts.resolve": self._resolve,
@@ -71,7 +71,7 @@ class Operations:
 
     def when_removed(self, hear: Callable[[str], None]) -> None:
         """Have a removed meter's id told, once the removal is on disk."""
-        self._hear_removed = hear
+        self._hear_removed.append(hear)
 
     async def call(self, name: str, args: dict[str, object], who: str) -> Result:
         """Do `name` for `who`; BadInputError or NotFoundError say what is wrong."""
@@ -168,7 +168,8 @@ class Operations:
         meter = self._meter(args)
         meter.removed = True
         await self._save(meter)
-        self._hear_removed(meter.info.id)
+        for hear in self._hear_removed:
+            hear(meter.info.id)
         return {"id": meter.info.id}
 
     async def _update_meter(self, args: Args, who: str) -> Result:  # noqa: ARG002
@@ -213,10 +214,6 @@ class Operations:
         removed_ms = self._now.wall_ms() if meter.removed else None
         await self._meters.save_meter(meter.no, meter.info, removed_ms=removed_ms)
         self._deriver.update_meter(meter.no, meter.info)
-
-
-def _ignore(_: str) -> None:
-    """Stand in for nobody who wants to hear of it."""
 
 
 def _short(value: object) -> str:

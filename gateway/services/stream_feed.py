@@ -51,6 +51,7 @@ class StreamFeed:
         self._latest = latest
         self._shapes = shapes
         self._alerts: dict[str, None] = {}
+        self._gone = False
         self._following = False
         self._seen = _Seen()
 
@@ -58,6 +59,10 @@ class StreamFeed:
         """Note that an alert has another state on disk."""
         if self._following and len(self._alerts) <= MOST_ALERTS:
             self._alerts[alert_id] = None
+
+    def something_gone(self) -> None:
+        """Note that a meter or alerts are gone from the disk: viewers are to start anew."""
+        self._gone = self._following
 
     async def run(self) -> None:
         """Feed until cancelled; TransientError when the disk fails."""
@@ -91,6 +96,7 @@ class StreamFeed:
         # The first turn tells everything: whoever woke us has looked a moment before.
         self._seen = _Seen()
         self._alerts.clear()
+        self._gone = False
         self._following = True
         watched_s = time.monotonic()
         while (now_s := time.monotonic()) - watched_s < LINGER_S:
@@ -109,6 +115,10 @@ class StreamFeed:
             self._seen.looked_s = now_s
             await self._look_at_states()
         await self._look_at_alerts()
+        if self._gone:  # what was published above may be gone since; who comes back is told all
+            self._gone = False
+            self._seen.states.clear()
+            self._hub.forget()
         if self._hub.position > before:
             self._hub.wake()
 

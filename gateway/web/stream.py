@@ -57,7 +57,8 @@ async def stream(
     """Follow readings, states and alerts as they change; resume with Last-Event-ID.
 
     A new viewer is sent every meter's state and newest reading first. `reset` says that what
-    was missed is gone (the gateway restarted, or it was too long ago); all states follow it.
+    was missed is gone (the gateway restarted, or it was too long ago), or that a meter or alerts
+    were removed; all states follow it.
     """
     return EventStream(deps.hub, deps.feed, still_in, last_event_id)
 

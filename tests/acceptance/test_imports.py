@@ -224,6 +224,23 @@ def test_one_file_comes_into_a_meter_once_however_often_it_is_started(http: http
     assert history(http, "twin") == before
 
 
+def test_open_pages_start_anew_when_an_import_is_undone_or_a_meter_removed(
+    http: httpx.Client, daemon: Daemon
+) -> None:
+    sample = http.get("/api/v1/imports/sample.csv").content
+    kept = start(http, upload(http, "kept.csv", sample))
+    gone = start(http, upload(http, "gone.csv", sample))
+    with http.stream("GET", "/api/v1/stream") as answer:
+        lines = answer.iter_lines()
+        told = next(line for line in lines if '"id":"gone"' in line)
+        assert '"id":"kept"' not in told
+        undo(http, gone["id"])
+        assert next(line for line in lines if line == "event: reset")
+        assert '"id":"kept"' in next(line for line in lines if line.startswith('data: {"id"'))
+        daemon.cli_ok("meters", "remove", kept["meter"], "--yes")
+        assert next(line for line in lines if line == "event: reset")
+
+
 def api_meters(daemon: Daemon) -> list[dict[str, Any]]:
     with Api.logged_in(daemon) as api:
         return api.items("meters")

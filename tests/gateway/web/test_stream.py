@@ -152,6 +152,22 @@ async def test_a_stranger_s_place_resets_and_tells_all(watched: Watched) -> None
         assert (await viewer.next()).kind == "state"
 
 
+async def test_who_watches_starts_anew_when_something_is_removed(watched: Watched) -> None:
+    views = watched.rig.views
+    views.meters["cellar"] = meter_view("cellar")
+    async with watched.viewer() as viewer:
+        while (await viewer.next("state")).data["id"] != "kitchen":
+            pass
+        cellar = views.meters.pop("cellar")
+        watched.rig.feed.something_gone()
+        await viewer.next("reset")
+        assert (await viewer.next("state")).data["id"] == "kitchen"
+        assert (await viewer.next()).kind == "reading"
+        views.meters["cellar"] = cellar  # as it was: told all the same
+        while (await viewer.next("state")).data["id"] != "cellar":
+            pass
+
+
 async def test_it_is_quiet_but_alive(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "HEARTBEAT_S", 0.05)
     async with watched.viewer() as viewer:
