@@ -36,6 +36,20 @@ class MemoryAccounts:
         await self.record(entry)
         return True
 
+    async def change_password(
+        self, user: User, password_hash: str, keep: bytes, entry: AuditEntry
+    ) -> bool:
+        """Change a password unless it changed meanwhile (False); end all sessions but `keep`."""
+        now = self._users.get(user.name)
+        if now is None or now.password_hash != user.password_hash:
+            return False
+        self._users[user.name] = replace(now, password_hash=password_hash, changed_ms=entry.at_ms)
+        self._sessions = {
+            k: s for k, s in self._sessions.items() if s.user != user.name or k == keep
+        }
+        await self.record(entry)
+        return True
+
     async def rehash(self, name: str, old_hash: str, new_hash: str) -> None:
         """Replace a hash by one of the same password, unless it changed meanwhile."""
         user = self._users.get(name)
@@ -43,9 +57,11 @@ class MemoryAccounts:
             self._users[name] = replace(user, password_hash=new_hash)
 
     async def remove_user(self, name: str, entry: AuditEntry) -> bool:
-        """Remove a user and the sessions; return False for an unknown name."""
-        if self._users.pop(name, None) is None:
+        """Remove a user and the sessions; False for an unknown name and the last administrator."""
+        admins = {user.name for user in self._users.values() if user.role is UserRole.ADMIN}
+        if name not in self._users or admins == {name}:
             return False
+        del self._users[name]
         self._end_sessions(name)
         await self.record(entry)
         return True

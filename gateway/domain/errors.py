@@ -54,4 +54,4 @@ class BrokerLostError(TransientError):
 
 
 class ConflictError(BadInputError):
-    """Somebody else has changed meanwhile what was to be changed; look again, then repeat it."""
+    """What there is does not allow it, by itself or by now: look again, then decide anew."""

@@ -4,12 +4,18 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from gateway.domain.errors import BadInputError, GatewayError, NotFoundError, TransientError
+from gateway.domain.errors import (
+    BadInputError,
+    ConflictError,
+    GatewayError,
+    NotFoundError,
+    TransientError,
+)
 from gateway.services.lockout import Lockout
 
 USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
@@ -98,11 +104,22 @@ class AccountStore(Protocol):
     ) -> bool:
         """Change a password and end the user's sessions; return False for an unknown name."""
 
+    async def change_password(
+        self, user: User, password_hash: str, keep: bytes, entry: AuditEntry
+    ) -> bool:
+        """Change a password and end the user's sessions but `keep`, which is a token's hash.
+
+        Return False, and change nothing, for who is gone or has another hash by now than `user`.
+        """
+
     async def rehash(self, name: str, old_hash: str, new_hash: str) -> None:
         """Replace a hash by one of the same password, unless it changed meanwhile."""
 
     async def remove_user(self, name: str, entry: AuditEntry) -> bool:
-        """Remove a user and the sessions; return False for an unknown name."""
+        """Remove a user and the sessions.
+
+        Return False for an unknown name, and for the last administrator, who stays.
+        """
 
     async def get_user(self, name: str) -> User | None:
         """Return a user."""
@@ -194,10 +211,35 @@ class Accounts:
         if not await self._store.set_password(name, hashed, entry.at_ms, entry):
             raise _unknown(name)
 
+    async def change(self, name: str, passwords: tuple[str, str], token: str, address: str) -> None:
+        """Have a person change the own password, (old, new), and end all sessions but `token`.
+
+        BadInputError for a wrong old or a bad new one; wrong ones count as at the login, so
+        LockedOutError after too many, and BusyError.
+        """
+        old, new = passwords
+        check_password(new)
+        self._charge(name, address)
+        user = await self._store.get_user(name)
+        is_changed = False
+        if await self._verify(user, old, name, address) and user is not None:
+            hashed = await self._passwords.hash(new)
+            entry = self._entry(name, "own_password_changed", address)
+            is_changed = await self._store.change_password(user, hashed, token_hash(token), entry)
+        if not is_changed:
+            await self._store.record(self._entry(name, "password_refused", address))
+            msg = "old: is not your password"
+            raise BadInputError(msg)
+        self._lockout.refund(name, address, forget=True)
+
     async def remove(self, name: str, who: str) -> None:
-        """Remove a person and the sessions; NotFoundError."""
-        if not await self._store.remove_user(name, self._entry(who, "user_removed", name)):
+        """Remove a person and the sessions; NotFoundError, ConflictError for the last admin."""
+        if await self._store.remove_user(name, self._entry(who, "user_removed", name)):
+            return
+        if await self._store.get_user(name) is None:
             raise _unknown(name)
+        msg = f"{name} is the last administrator; add another first: wattwarden users add NAME"
+        raise ConflictError(msg)
 
     async def users(self) -> list[User]:
         """Return everybody, by name."""
@@ -214,17 +256,9 @@ class Accounts:
             and _is_unicode(password)
         )
         label = name if known_form else "?"
-        wait_s = self._lockout.charge(label, address)
-        if wait_s > 0:
-            raise LockedOutError(wait_s)
+        self._charge(label, address)
         user = await self._store.get_user(name) if known_form else None
-        try:
-            right = await self._passwords.verify(
-                password if known_form else "", user.password_hash if user else None
-            )
-        except BusyError:  # nothing was guessed
-            self._lockout.refund(label, address, forget=False)
-            raise
+        right = await self._verify(user, password if known_form else "", label, address)
         token = await self._open_session(user, password, address) if user and right else None
         if user is None or token is None:
             await self._store.record(self._entry(label, "login_refused", address))
@@ -232,6 +266,19 @@ class Accounts:
             raise LoginRefusedError(msg)
         self._lockout.refund(label, address, forget=True)
         return token, Caller(user.name, user.role)
+
+    def _charge(self, label: str, address: str) -> None:
+        """Count an attempt as a failure, or raise LockedOutError."""
+        wait_s = self._lockout.charge(label, address)
+        if wait_s > 0:
+            raise LockedOutError(wait_s)
+
+    async def _verify(self, user: User | None, password: str, label: str, address: str) -> bool:
+        try:
+            return await self._passwords.verify(password, user.password_hash if user else None)
+        except BusyError:  # nothing was guessed
+            self._lockout.refund(label, address, forget=False)
+            raise
 
     async def _open_session(self, user: User, password: str, address: str) -> str | None:
         """Return a token, or None when the account changed while the password was checked."""
@@ -311,9 +358,6 @@ def _unknown(name: str) -> NotFoundError:
     return NotFoundError(f"no user named {name[:80]!r}; see: wattwarden users list")
 
 
-UserOperation = Callable[[Accounts, Mapping[str, object], str], Awaitable[dict[str, object]]]
-
-
 def texts(args: Mapping[str, object], *keys: str) -> list[str]:
     """Return exactly these arguments, or raise BadInputError naming the one that is wrong."""
     for key in args.keys() - set(keys):
@@ -330,46 +374,3 @@ def texts(args: Mapping[str, object], *keys: str) -> list[str]:
             raise BadInputError(msg)
         values.append(value)
     return values
-
-
-async def users_add(accounts: Accounts, args: Mapping[str, object], who: str) -> dict[str, object]:
-    """Add a person: {name, role, password} gives {name, role}."""
-    name, role, password = texts(args, "name", "role", "password")
-    user = await accounts.add(name, role, password, who)
-    return {"name": user.name, "role": user.role.value}
-
-
-async def users_passwd(
-    accounts: Accounts, args: Mapping[str, object], who: str
-) -> dict[str, object]:
-    """Set a password: {name, password} gives {name}."""
-    name, password = texts(args, "name", "password")
-    await accounts.passwd(name, password, who)
-    return {"name": name}
-
-
-async def users_remove(
-    accounts: Accounts, args: Mapping[str, object], who: str
-) -> dict[str, object]:
-    """Remove a person: {name} gives {name}."""
-    (name,) = texts(args, "name")
-    await accounts.remove(name, who)
-    return {"name": name}
-
-
-async def users_list(accounts: Accounts, args: Mapping[str, object], who: str) -> dict[str, object]:  # noqa: ARG001 - all operations take the caller
-    """List people: {} gives {items: [{name, role, created, changed}], next: null}, times in ms."""
-    texts(args)
-    items = [
-        {"name": u.name, "role": u.role.value, "created": u.created_ms, "changed": u.changed_ms}
-        for u in await accounts.users()
-    ]
-    return {"items": items, "next": None}
-
-
-USER_OPERATIONS: dict[str, UserOperation] = {
-    "users.add": users_add,
-    "users.passwd": users_passwd,
-    "users.remove": users_remove,
-    "users.list": users_list,
-}

@@ -8,13 +8,14 @@ from gateway.domain.alerts import Alert
 from gateway.domain.errors import BadInputError, NotFoundError
 from gateway.domain.meters import ChannelInfo, MeterInfo, Role
 from gateway.pipeline.alert_book import AlertBook, Change, judged
-from gateway.services.accounts import USER_OPERATIONS, Accounts
+from gateway.services.accounts import Accounts
 from gateway.services.deriving import Deriver
 from gateway.services.effects import VerdictRow
 from gateway.services.intake import Intake
 from gateway.services.ledger import Meter
 from gateway.services.messages import METER_ID
 from gateway.services.placer import Now
+from gateway.services.user_operations import USER_OPERATIONS
 
 Args = Mapping[str, object]
 Result = dict[str, object]

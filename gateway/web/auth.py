@@ -1,10 +1,10 @@
-"""Log in, log out, who am I."""
+"""Log in, log out, who am I, and the own password."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 
 from gateway.services.accounts import SESSION_LIMIT_MS
 from gateway.web.deps import COOKIE, Deps, LoggedIn, Token, caller_address
-from gateway.web.models import Login, Me
+from gateway.web.models import Login, Me, OwnPassword
 from gateway.web.problems import BEHIND_LOGIN, documented
 
 router = APIRouter(prefix="/auth", tags=["auth"])
@@ -39,6 +39,20 @@ async def logout(
     response.delete_cookie(
         COOKIE, path="/", secure=request.url.scheme == "https", httponly=True, samesite="strict"
     )
+
+
+@router.post("/password", status_code=204, responses=documented(*BEHIND_LOGIN, 429))
+async def change_password(
+    body: OwnPassword, request: Request, deps: Deps, who: LoggedIn, token: Token
+) -> None:
+    """Change the own password: this session goes on, the person's others end.
+
+    Wrong old passwords count as at the login. Tokens have no password (403).
+    """
+    if request.headers.get("authorization") is not None:
+        raise HTTPException(403, "only a person who has logged in has a password to change")
+    passwords, address = (body.old, body.new), caller_address(request)
+    await deps.accounts.change(who.name, passwords, token, address)
 
 
 @router.get("/me", responses=documented(*BEHIND_LOGIN))

@@ -20,7 +20,7 @@ OPEN_PATHS = frozenset(
     }
 )  # fmt: skip
 OPEN_ON_LOOPBACK = frozenset({"/metrics"})
-VIEWERS_MAY_POST = frozenset({f"{API}/auth/logout", f"{API}/devices"})
+VIEWERS_MAY_POST = frozenset({f"{API}/auth/logout", f"{API}/auth/password", f"{API}/devices"})
 VIEWERS_OWN = f"{API}/devices/"  # what is below belongs to the caller
 
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from gateway.domain.alerts import AlertKind, AlertState, Severity
 from gateway.domain.meters import Role
 from gateway.domain.readings import Stored
-from gateway.services.accounts import Caller, UserRole
+from gateway.services.accounts import LONGEST_PASSWORD, SHORTEST_PASSWORD, Caller, UserRole
 from gateway.services.views import (
     LONGEST_CURSOR,
     LONGEST_PAGE,
@@ -18,6 +18,9 @@ from gateway.services.views import (
 )
 
 ChannelKey = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,15}$")]
+Password = Annotated[
+    str, Field(min_length=SHORTEST_PASSWORD, max_length=LONGEST_PASSWORD, repr=False)
+]
 Text = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")]  # tab and newline may be
 
 
@@ -32,6 +35,13 @@ class Login(Body):
 
     username: str = Field(max_length=256)
     password: str = Field(max_length=4096, repr=False)
+
+
+class OwnPassword(Body):
+    """A new password, and the one before as a proof."""
+
+    old: str = Field(max_length=LONGEST_PASSWORD, repr=False)
+    new: Password
 
 
 class Me(BaseModel):

@@ -5,20 +5,17 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, Field
 
-from gateway.services.accounts import LONGEST_PASSWORD, SHORTEST_PASSWORD, UserRole
+from gateway.services.accounts import UserRole
 from gateway.services.tokens import MOST_DAYS, USUAL_DAYS
 from gateway.services.views import LONGEST_PAGE
 from gateway.web.deps import AdminOnly, Deps, caller_address
-from gateway.web.models import Body, Me
+from gateway.web.models import Body, Me, Password
 from gateway.web.problems import BEHIND_LOGIN, documented
 
 router = APIRouter(tags=["people"])
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$"  # as services/accounts.py has it
 Name = Annotated[str, Field(pattern=NAME)]
 NameInPath = Annotated[str, Path(pattern=NAME)]
-Password = Annotated[
-    str, Field(min_length=SHORTEST_PASSWORD, max_length=LONGEST_PASSWORD, repr=False)
-]
 READING = documented(*BEHIND_LOGIN)
 CHANGING = documented(*BEHIND_LOGIN, 404)
 
@@ -150,9 +147,9 @@ async def set_password(name: NameInPath, body: NewPassword, deps: Deps, who: Adm
     await deps.operations.call("users.passwd", args, who.name)
 
 
-@router.delete("/users/{name}", status_code=204, responses=CHANGING)
+@router.delete("/users/{name}", status_code=204, responses=documented(*BEHIND_LOGIN, 404, 409))
 async def remove_user(name: NameInPath, deps: Deps, who: AdminOnly) -> None:
-    """Remove a person and end the person's sessions."""
+    """Remove a person and end the person's sessions; the last administrator stays (409)."""
     await deps.operations.call("users.remove", {"name": name}, who.name)
 
 

@@ -27,13 +27,21 @@ class SqlAccounts:
             lambda db: update_password(db, name, password_hash, at_ms, entry)
         )
 
+    async def change_password(
+        self, user: User, password_hash: str, keep: bytes, entry: AuditEntry
+    ) -> bool:
+        """Change a password unless it changed meanwhile (False); end all sessions but `keep`."""
+        return await self._database.write(
+            lambda db: replace_password(db, user, password_hash, keep, entry)
+        )
+
     async def rehash(self, name: str, old_hash: str, new_hash: str) -> None:
         """Replace a hash by one of the same password, unless it changed meanwhile."""
         query = "UPDATE users SET password_hash = ? WHERE name = ? AND password_hash = ?"
         await self._database.write(lambda db: _do(db, query, (new_hash, name, old_hash)))
 
     async def remove_user(self, name: str, entry: AuditEntry) -> bool:
-        """Remove a user and the sessions; return False for an unknown name."""
+        """Remove a user and the sessions; False for an unknown name and the last administrator."""
         return await self._database.write(lambda db: delete_user(db, name, entry))
 
     async def get_user(self, name: str) -> User | None:
@@ -98,9 +106,26 @@ def update_password(
     return _audited(db, changed, entry)
 
 
+def replace_password(
+    db: sqlite3.Connection, user: User, password_hash: str, keep: bytes, entry: AuditEntry
+) -> bool:
+    """Set a user's hash if it is still the one of `user`; delete all sessions but `keep`."""
+    query = (
+        "UPDATE users SET password_hash = ?, changed_ms = ? WHERE name = ? AND password_hash = ?"
+    )
+    changed = _do(db, query, (password_hash, entry.at_ms, user.name, user.password_hash))
+    if changed:
+        _do(db, "DELETE FROM sessions WHERE user = ? AND token_hash != ?", (user.name, keep))
+    return _audited(db, changed, entry)
+
+
 def delete_user(db: sqlite3.Connection, name: str, entry: AuditEntry) -> bool:
-    """Delete a user, sessions included by the foreign key; return False for an unknown name."""
-    return _audited(db, _do(db, "DELETE FROM users WHERE name = ?", (name,)), entry)
+    """Delete a user unless it is the last administrator; sessions go by the foreign key."""
+    query = (
+        "DELETE FROM users WHERE name = ?1 AND (role != 'admin'"
+        " OR EXISTS (SELECT 1 FROM users WHERE role = 'admin' AND name != ?1))"
+    )
+    return _audited(db, _do(db, query, (name,)), entry)
 
 
 def select_user(db: sqlite3.Connection, name: str) -> User | None:

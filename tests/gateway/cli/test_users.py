@@ -49,8 +49,13 @@ def test_add_list_passwd_remove(shell: Shell) -> None:
     assert (item["name"], item["role"]) == ("ada", "admin")
     assert "ada" in shell.run("list")[1]
     assert shell.run("passwd", "ada", "--password-file", secret)[0] == 0
+    status, out, err = shell.run("remove", "ada", "--yes")
+    assert (status, out) == (2, "")
+    assert "ada is the last administrator; add another first" in err
+    assert shell.run("add", "eve", "--role", "admin", "--password-file", secret)[0] == 0
     assert shell.run("remove", "ada", "--yes")[0] == 0
-    assert json.loads(shell.run("list", "--json")[1]) == {"items": [], "next": None}
+    (item,) = json.loads(shell.run("list", "--json")[1])["items"]
+    assert item["name"] == "eve"
 
 
 def test_an_open_password_file_is_warned_of(shell: Shell) -> None:

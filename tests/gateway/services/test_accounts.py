@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from gateway.adapters.memory_accounts import MemoryAccounts
 from gateway.adapters.passwords import Argon2Passwords
-from gateway.domain.errors import BadInputError, NotFoundError
+from gateway.domain.errors import BadInputError, ConflictError, NotFoundError
 from gateway.services.accounts import (
-    USER_OPERATIONS,
     Accounts,
     LoginRefusedError,
     token_hash,
 )
+from gateway.services.user_operations import USER_OPERATIONS
 
 NOW_MS = 1_763_760_000_000
 WORD = "correct horse"
@@ -56,8 +56,11 @@ async def test_a_life_of_an_account(accounts: Accounts, store: MemoryAccounts) -
     with pytest.raises(LoginRefusedError):
         await accounts.login("ada", WORD, "::1")
     await accounts.login("ada", "new password", "::1")
+    with pytest.raises(ConflictError, match="ada is the last administrator"):
+        await call(accounts, "remove", name="ada")
+    await call(accounts, "add", name="eve", role="admin", password=WORD)
     assert await call(accounts, "remove", name="ada") == {"name": "ada"}
-    assert (await call(accounts, "list"))["items"] == []
+    assert [user.name for user in await accounts.users()] == ["eve"]
     whats = [(entry.who, entry.what) for entry in await store.audit(20)][::-1]
     assert whats == [
         ("root", "user_added"),
@@ -65,6 +68,7 @@ async def test_a_life_of_an_account(accounts: Accounts, store: MemoryAccounts) -
         ("root", "password_changed"),
         ("ada", "login_refused"),
         ("ada", "login"),
+        ("root", "user_added"),
         ("root", "user_removed"),
     ]
 

@@ -18,7 +18,7 @@ from gateway.domain.alerts import Alert, AlertKind, AlertState, HistoryEntry, Se
 from gateway.domain.errors import NotFoundError
 from gateway.domain.meters import ChannelInfo, MeterInfo, Role
 from gateway.domain.readings import Channel, GapSpan, Stored
-from gateway.services.accounts import USER_OPERATIONS, Accounts
+from gateway.services.accounts import Accounts
 from gateway.services.energy import Energy, EnergyQuery, Interval, Used, boundaries
 from gateway.services.first_run import FirstRun
 from gateway.services.lockout import Lockout
@@ -26,6 +26,7 @@ from gateway.services.series import Column, Series, SeriesQuery, check
 from gateway.services.stream import Hub
 from gateway.services.stream_feed import StreamFeed
 from gateway.services.tokens import Operation, Tokens, token_operations
+from gateway.services.user_operations import USER_OPERATIONS
 from gateway.services.views import AlertView, Diagnostics, MeterView, RuntimeView
 from gateway.supervise import Health
 from gateway.web.app import create_app

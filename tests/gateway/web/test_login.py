@@ -81,6 +81,7 @@ async def test_a_new_password_ends_sessions(rig: Rig) -> None:
 
 async def test_a_removed_person_is_out_at_once(rig: Rig) -> None:
     async with rig.login() as client:
+        await rig.accounts.add("eve", "admin", PASSWORD, "test")
         await rig.accounts.remove("ada", "test")
         assert_problem(await client.get(ME), 401)
 

@@ -57,6 +57,17 @@ async def test_people_come_change_and_go(rig: Rig) -> None:
         assert_problem(await admin.delete(f"{API}/users/nina"), 404)
 
 
+async def test_the_last_administrator_cannot_be_removed(rig: Rig) -> None:
+    async with rig.login() as admin:
+        refused = await admin.delete(f"{API}/users/ada")
+        assert_problem(refused, 409)
+        assert "last administrator" in refused.json()["detail"]
+        assert (await admin.get(f"{API}/auth/me")).status_code == 200
+        new = {"name": "eve", "role": "admin", "password": PASSWORD}
+        assert (await admin.post(f"{API}/users", json=new)).status_code == 201
+        assert (await admin.delete(f"{API}/users/ada")).status_code == 204
+
+
 async def test_a_token_logs_a_script_in_with_its_role(rig: Rig) -> None:
     token = await make_token(rig)
     bearer = {"Authorization": f"Bearer {token}"}

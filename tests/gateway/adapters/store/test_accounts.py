@@ -87,12 +87,42 @@ async def test_surplus_and_expired_sessions_go(store: AccountStore) -> None:
 
 async def test_removing_a_user_ends_the_sessions(store: AccountStore) -> None:
     await store.add_user(ADA, DONE)
+    await store.add_user(replace(ADA, name="eve"), DONE)
     await store.add_session(session(1), "hash-1", 5, DONE)
     assert await store.remove_user("ada", DONE)
     assert not await store.remove_user("ada", DONE)
     assert await store.find_session(session(1).token_hash) is None
     await store.add_user(ADA, DONE)  # the same name again finds no old session
     assert await store.find_session(session(1).token_hash) is None
+
+
+async def test_the_last_administrator_stays(store: AccountStore) -> None:
+    await store.add_user(ADA, DONE)
+    await store.add_user(replace(ADA, name="vera", role=UserRole.VIEWER), DONE)
+    await store.add_session(session(1), "hash-1", 5, DONE)
+    assert not await store.remove_user("ada", DONE)
+    assert await store.find_session(session(1).token_hash) is not None
+    assert len(await store.audit(10)) == 3  # what was refused did not happen
+    await store.add_user(replace(ADA, name="eve"), DONE)
+    assert await store.remove_user("ada", DONE)
+    assert await store.remove_user("vera", DONE)
+    assert not await store.remove_user("eve", DONE)
+
+
+async def test_an_own_password_keeps_the_session_it_was_changed_in(store: AccountStore) -> None:
+    await store.add_user(ADA, DONE)
+    await store.add_user(replace(ADA, name="otto"), DONE)
+    for number, user in ((1, "ada"), (2, "ada"), (3, "otto")):
+        await store.add_session(session(number, user=user), "hash-1", 5, DONE)
+    kept, entry = session(1).token_hash, replace(DONE, at_ms=2000)
+    stale = replace(ADA, password_hash="hash-0")
+    assert not await store.change_password(stale, "hash-2", kept, entry)
+    assert not await store.change_password(replace(ADA, name="nobody"), "hash-2", kept, entry)
+    assert await store.change_password(ADA, "hash-2", kept, entry)
+    assert await store.get_user("ada") == replace(ADA, password_hash="hash-2", changed_ms=2000)
+    left = [n for n in (1, 2, 3) if await store.find_session(session(n).token_hash)]
+    assert left == [1, 3]
+    assert (await store.audit(10))[0] == entry
 
 
 async def test_the_audit_is_newest_first_and_bounded(
