@@ -24,7 +24,9 @@ ENDLESS = "/api/v1/stream"  # never ends by itself; tests/gateway/web/test_strea
 # And `ignored_auth` replaces the cookie while our valid token is sent all the same; that nothing
 # is told without a login is shown below, operation by operation.
 LEFT_OUT = "positive_data_acceptance,missing_required_header,ignored_auth"
-BOX_S = 15
+# Names come from the answers: an administrator would revoke the own token, and be a stranger.
+OWN_END = "/api/v1/tokens/{name}"
+BOX_S = 10
 BOOT = 41
 
 
@@ -43,9 +45,16 @@ def attack(daemon: Daemon, *options: str, box_s: int = BOX_S) -> None:
     assert "Test cases" in done.stdout, done.stdout[-2000:]
 
 
-def token_of(daemon: Daemon, role: str) -> str:
-    """Return a new token for a script."""
-    return daemon.cli_ok("users", "token", "add", f"for-{role}", "--role", role).strip()
+def attack_as(daemon: Daemon, role: str, *options: str, box_s: int = BOX_S) -> None:
+    """Attack with a token of this role, which must be good to the end."""
+    token = daemon.cli_ok("users", "token", "add", f"for-{role}", "--role", role).strip()
+    header = f"Bearer {token}"
+    attack(
+        daemon, "--header", f"Authorization:{header}", "--exclude-path", OWN_END, *options,
+        box_s=box_s,
+    )  # fmt: skip
+    who = httpx.get(f"{daemon.url}/api/v1/auth/me", headers={"Authorization": header}, timeout=60)
+    assert who.json() == {"username": f"token:for-{role}", "role": role}
 
 
 @pytest.fixture
@@ -57,10 +66,9 @@ def living(own_broker: Mosquitto, daemon: Daemon) -> Daemon:
     return daemon
 
 
-@pytest.mark.soak
+@pytest.mark.timeout(300)  # a busy machine
 def test_an_administrator_s_token_gets_nothing_undescribed(living: Daemon) -> None:
-    bearer = f"Authorization:Bearer {token_of(living, 'admin')}"
-    attack(living, "--header", bearer, "--max-examples", "15", "--phases", "coverage,fuzzing")
+    attack_as(living, "admin", "--max-examples", "2", "--phases", "fuzzing")
     assert httpx.get(f"{living.url}/readyz", timeout=60).status_code == 200
 
 
@@ -83,8 +91,7 @@ def test_nothing_answers_strangers(living: Daemon) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("role", ["admin", "operator", "viewer"])
 def test_every_role_for_longer(living: Daemon, role: str) -> None:
-    bearer = f"Authorization:Bearer {token_of(living, role)}"
-    attack(living, "--header", bearer, "--max-examples", "300", box_s=300)
+    attack_as(living, role, "--max-examples", "300", box_s=300)
 
 
 @pytest.mark.soak
