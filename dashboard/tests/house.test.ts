@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Energy, Meter, SiteNode } from "@/api/types";
-import { ageOf, flowOf, inBoth, split, topMeters, totalsOf } from "@/lib/house";
+import { ageOf, countedOf, flowOf, inBoth, split, totalsOf } from "@/lib/house";
 
 const NOW = 1_760_000_000_000;
 
@@ -44,18 +44,46 @@ describe("the flow of power", () => {
   });
 });
 
+function node(id: string, parent: string | null, of: string | null, channel: string | null = null): SiteNode {
+  return { id, name: id, kind: "meter", parent, meter: of, channel };
+}
+
 describe("meters behind others", () => {
   it("are not counted twice", () => {
-    const node = (id: string, parent: string | null, of: string | null): SiteNode => ({ id, name: id, kind: "meter", parent, meter: of, channel: null });
     const meters = [meter("main", 0, { grid: 1 }), meter("sub", 0, { grid: 1 }), meter("other", 0, { grid: 1 })];
     const nodes = [node("1", null, "main"), node("2", "1", null), node("3", "2", "sub")];
-    expect(topMeters(meters, nodes).map((one) => one.id)).toEqual(["main", "other"]);
+    expect(countedOf(meters, nodes).map((one) => one.id)).toEqual(["main", "other"]);
+  });
+
+  it("stand for themselves where the one above is not shown", () => {
+    const sub = meter("sub", 0, { grid: 1 });
+    expect(countedOf([sub], [node("1", null, "gone"), node("2", "1", "sub")])).toEqual([sub]);
+  });
+
+  it("keep their loads among what is shown, and their sun in the sum", () => {
+    const meters = [meter("main", 1000, { grid: 500, load1: 400 }), meter("sub", 1000, { grid: 100, load1: 90 }), meter("roof", 1000, { solar: 800 })];
+    const nodes = [node("1", null, "main"), node("2", "1", "sub"), node("3", "1", "roof")];
+    const flow = flowOf(meters, NOW, nodes);
+    expect([flow.grid, flow.solar, flow.house, flow.known]).toEqual([500, 800, 1300, 490]);
+    expect(flow.loads.map((load) => load.meter)).toEqual(["main", "sub"]);
+    expect(countedOf(meters, nodes).map((one) => one.id)).toEqual(["main", "roof"]);
+  });
+
+  it("tell of a measured load's parts without adding them to it", () => {
+    const meters = [meter("main", 1000, { grid: 500, load1: 400 }), meter("sub", 1000, { load1: 90 })];
+    const flow = flowOf(meters, NOW, [node("1", null, "main"), node("2", "1", "main", "load1"), node("3", "2", "sub")]);
+    expect([flow.loads.length, flow.known]).toEqual([2, 400]);
+  });
+
+  it("are no reason to call the house's sum short when they fall silent", () => {
+    const meters = [meter("main", 1000, { grid: 500 }), meter("sub", 600_000, { load1: 90 })];
+    expect(flowOf(meters, NOW).left_out).toBe(0);
   });
 });
 
 describe("totals", () => {
   const home = meter("a", 0, { grid: 1, solar: 1 });
-  const cost = { currency: "EUR", import: 1, feed_in: 0, standing: 0, total: 1.5, estimated: false, complete: true, basis: "grid" };
+  const cost = { currency: "EUR", import: 1, feed_in: 0, standing: 0, total: 1.5, estimated: false, complete: true, basis: "grid" as const };
   const energy = (currency: string): Energy => ({
     by: "day", timezone: "UTC", items: [{
       from: 0, to: 1, partial: false, channels: { grid: { kwh_in: 2, kwh_out: 1, estimated: false }, solar: { kwh_in: 4, kwh_out: 0, estimated: false } },
@@ -81,5 +109,62 @@ describe("totals", () => {
 
   it("never add up two currencies", () => {
     expect(totalsOf([{ meter: home, energy: energy("EUR") }, { meter: home, energy: energy("USD") }]).cost).toBeNull();
+  });
+});
+
+describe("totals of several meters", () => {
+  type Kwh = Record<string, [number | null, number | null]>;
+  const day = (kwh: Kwh, cost: ["grid" | "load", number, number] | null, solar: Energy["items"][number]["solar"] = null): Energy => ({
+    by: "day", timezone: "UTC", items: [{
+      from: 0, to: 1, partial: false, solar,
+      channels: Object.fromEntries(Object.entries(kwh).map(([name, [kwh_in, kwh_out]]) => [name, { kwh_in, kwh_out, estimated: false }])),
+      cost: cost && { currency: "EUR", import: cost[1], feed_in: 0, standing: cost[2], total: cost[1] + cost[2], estimated: false, complete: true, basis: cost[0] },
+    }],
+  });
+  const main = { meter: meter("main", 0, { grid: 1 }), energy: day({ grid: [10, 0] }, ["grid", 3, 0.5]) };
+  const sub = { meter: meter("sub", 0, { load1: 1 }), energy: day({ load1: [4, 0] }, ["load", 1.2, 0]) };
+
+  it("leave the loads to the grid's meter", () => {
+    const sum = totalsOf([main, sub]);
+    expect([sum.used, sum.imported, sum.cost]).toEqual([10, 10, 3.5]);
+  });
+
+  it("are the loads' own where no meter is at the grid", () => {
+    const lower = { ...sub, meter: { ...sub.meter, id: "lower" } };
+    const sum = totalsOf([sub, lower], [node("1", null, "sub"), node("2", "1", "lower")]);
+    expect([sum.used, sum.cost]).toEqual([4, 1.2]);
+  });
+
+  it("join the sun of another meter", () => {
+    const grid = { meter: main.meter, energy: day({ grid: [6, 3] }, ["grid", 2, 0]) };
+    const roof = { meter: meter("roof", 0, { solar: 1 }), energy: day({ solar: [8, 0] }, null) };
+    for (const nodes of [[], [node("1", null, "main"), node("2", "1", "roof")]]) {
+      const sum = totalsOf([grid, roof], nodes);
+      expect([sum.used, sum.generated, sum.selfUsed, sum.selfConsumption, sum.cost]).toEqual([11, 8, 5, 5 / 8, 2]);
+    }
+    expect(totalsOf([grid, { ...roof, energy: day({ solar: [1, 0] }, null) }]).selfUsed).toBe(0);
+  });
+
+  it("do not tell what was used where the other meter's sun is not known", () => {
+    const roof = { meter: meter("roof", 0, { solar: 1 }), energy: day({ solar: [null, null] }, null) };
+    const sum = totalsOf([main, roof]);
+    expect([sum.used, sum.selfUsed, sum.imported]).toEqual([null, null, 10]);
+  });
+
+  it("count a sub-meter's own sun against the house's export", () => {
+    const grid = { meter: main.meter, energy: day({ grid: [6, 2] }, ["grid", 2, 0]) };
+    const annex = {
+      meter: meter("annex", 0, { grid: 1, solar: 1 }),
+      energy: day({ grid: [1, 3], solar: [5, 0] }, ["grid", 9, 9], {
+        generated_kwh: 5, self_consumed_kwh: 2, exported_kwh: 3, imported_kwh: 1, consumed_kwh: 3, self_consumption: 0.4, self_sufficiency: 0.7,
+      }),
+    };
+    const sum = totalsOf([grid, annex], [node("1", null, "main"), node("2", "1", "annex")]);
+    expect([sum.imported, sum.exported, sum.selfUsed, sum.used, sum.cost]).toEqual([6, 2, 3, 9, 2]);
+  });
+
+  it("pay the standing charge once", () => {
+    const phases = ["l1", "l2", "l3"].map((id) => ({ meter: meter(id, 0, { grid: 1 }), energy: day({ grid: [2, 0] }, ["grid", 1, 0.4]) }));
+    expect(totalsOf(phases).cost).toBeCloseTo(3.4, 9);
   });
 });

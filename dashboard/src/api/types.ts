@@ -88,7 +88,7 @@ export interface Cost {
   total: number;
   estimated: boolean;
   complete: boolean;
-  basis: string;
+  basis: "grid" | "load";
 }
 export interface SolarUse {
   generated_kwh: number;

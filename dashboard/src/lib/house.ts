@@ -1,6 +1,6 @@
 /** What flows where in a house, from what its meters say. */
 
-import type { Alert, Energy, Meter, SiteNode } from "@/api/types";
+import type { Alert, ChannelRole, Energy, Meter, SiteNode } from "@/api/types";
 
 export const FRESH_MS = 10_000;
 export const OLD_MS = 120_000;
@@ -25,6 +25,8 @@ export interface Flow {
   fromSolar: number;
   exported: number;
   loads: Loads[];
+  /** What of the loads is known, without those that a load above them in the site's tree includes. */
+  known: number;
   hasSolar: boolean;
   hasGrid: boolean;
   oldest: number | null;
@@ -43,52 +45,79 @@ export function split(grid: number, solar: number): { fromGrid: number; fromSola
   };
 }
 
-/** Sum over meters; those whose newest reading is old are left out and counted. */
-export function flowOf(meters: readonly Meter[], nowMs: number): Flow {
-  let grid: number | null = null;
-  let solar: number | null = null;
-  let oldest: number | null = null;
-  let leftOut = 0;
+/** Sum over meters; those whose newest reading is old are left out and counted. All loads are told. */
+export function flowOf(meters: readonly Meter[], nowMs: number, nodes: readonly SiteNode[] = []): Flow {
+  const counted = new Set(countedOf(meters, nodes));
+  const above = rolesAbove(meters, nodes);
+  const counts = countsOf(meters, nodes);
+  const flow = { grid: null as number | null, solar: null as number | null, oldest: null as number | null, left_out: 0, known: 0 };
   const loads: Loads[] = [];
   for (const meter of meters) {
-    const age = ageOf(meter, nowMs);
-    if (!meter.last || age === "old") {
-      leftOut += 1;
+    if (!meter.last || ageOf(meter, nowMs) === "old") {
+      if (counted.has(meter)) flow.left_out += 1;
       continue;
     }
-    oldest = Math.min(oldest ?? meter.last.t, meter.last.t);
+    flow.oldest = Math.min(flow.oldest ?? meter.last.t, meter.last.t);
     for (const [channel, info] of Object.entries(meter.channels)) {
       const watts = meter.last.ch[channel]?.p ?? null;
       if (watts === null) continue;
-      if (info.role === "grid") grid = (grid ?? 0) + watts;
-      else if (info.role === "solar") solar = (solar ?? 0) + watts;
-      else loads.push({ meter: meter.id, channel, watts });
+      if (info.role === "load") {
+        loads.push({ meter: meter.id, channel, watts });
+        if (!above.get(meter.id)?.has("load")) flow.known += Math.max(0, watts);
+      } else if (counts(meter, info.role)) flow[info.role] = (flow[info.role] ?? 0) + watts;
     }
   }
   const roles = meters.flatMap((meter) => Object.values(meter.channels).map((c) => c.role));
-  const parts = split(grid ?? 0, solar ?? 0);
+  const parts = split(flow.grid ?? 0, flow.solar ?? 0);
   return {
-    grid, solar, ...parts,
-    house: grid === null ? null : parts.house,
+    ...flow, ...parts,
+    house: flow.grid === null ? null : parts.house,
     loads: loads.sort((a, b) => b.watts - a.watts),
     hasSolar: roles.includes("solar"),
     hasGrid: roles.includes("grid"),
-    oldest, left_out: leftOut,
   };
 }
 
-/** Meters that stand behind no other one in the site's tree: those behind are in its sum already. */
-export function topMeters(meters: readonly Meter[], nodes: readonly SiteNode[]): Meter[] {
+const ROLES: readonly ChannelRole[] = ["grid", "load", "solar"];
+
+function measures(meter: Meter, role: ChannelRole): boolean {
+  return Object.values(meter.channels).some((channel) => channel.role === role);
+}
+
+/** What the meters above each one in the site's tree measure there; a meter with none is not in it. */
+function rolesAbove(meters: readonly Meter[], nodes: readonly SiteNode[]): Map<string, Set<ChannelRole>> {
   const byId = new Map(nodes.map((node) => [node.id, node]));
-  const behind = new Set<string>();
-  for (const node of nodes) {
-    if (node.meter === null) continue;
-    for (let up = node.parent; up !== null; up = byId.get(up)?.parent ?? null) {
-      const above = byId.get(up)?.meter;
-      if (above && above !== node.meter) behind.add(node.meter);
+  const shown = new Map(meters.map((meter) => [meter.id, meter]));
+  const found = new Map<string, Set<ChannelRole>>();
+  for (const { meter, parent } of nodes) {
+    if (meter === null) continue;
+    for (let at = parent; at !== null;) {
+      const node = byId.get(at);
+      const over = node?.meter != null && node.meter !== meter ? shown.get(node.meter) : undefined;
+      const role = over && (node?.channel == null ? ROLES.find((one) => measures(over, one)) : over.channels[node.channel]?.role);
+      if (role) found.set(meter, (found.get(meter) ?? new Set()).add(role));
+      at = node?.parent ?? null;
     }
   }
-  return meters.filter((meter) => !behind.has(meter.id));
+  return found;
+}
+
+export type Counts = (meter: Meter, role: ChannelRole) => boolean;
+
+/**
+ * Which channels make up the house's sum, each kilowatt hour once: the grid's, else the loads', of
+ * meters behind no other one; and all sun, which a grid meter above does not tell.
+ */
+export function countsOf(meters: readonly Meter[], nodes: readonly SiteNode[]): Counts {
+  const above = rolesAbove(meters, nodes);
+  const main: ChannelRole = meters.some((meter) => measures(meter, "grid")) ? "grid" : "load";
+  return (meter, role) => measures(meter, role) && (role === "solar" ? !above.get(meter.id)?.has("solar") : role === main && !above.has(meter.id));
+}
+
+/** The meters that the house's sum needs. */
+export function countedOf(meters: readonly Meter[], nodes: readonly SiteNode[]): Meter[] {
+  const counts = countsOf(meters, nodes);
+  return meters.filter((meter) => ROLES.some((role) => counts(meter, role)));
 }
 
 export interface Totals {
@@ -108,34 +137,52 @@ export interface Totals {
 const plus = (a: number | null, b: number | null | undefined): number | null =>
   b === null || b === undefined ? a : (a ?? 0) + b;
 
-/** Sum energy over meters and intervals; `roles` says what each meter's channels are. */
-export function totalsOf(answers: readonly { meter: Meter; energy: Energy }[]): Totals {
+interface Answer { meter: Meter; energy: Energy }
+interface Told { meter: Meter; item: Energy["items"][number] }
+
+/** Sum a house's energy over its meters and intervals; the site's tree says which stand behind others. */
+export function totalsOf(answers: readonly Answer[], nodes: readonly SiteNode[] = []): Totals {
   const sum: Totals = {
     imported: null, exported: null, generated: null, selfUsed: null, used: null,
     selfConsumption: null, selfSufficiency: null, cost: null, currency: "", partial: false, estimated: false,
   };
-  let mixed = false;
-  for (const { meter, energy } of answers) {
-    for (const item of energy.items) {
-      const part = partsOf(meter, item);
-      sum.imported = plus(sum.imported, part.imported);
-      sum.exported = plus(sum.exported, part.exported);
-      sum.generated = plus(sum.generated, part.generated);
-      sum.selfUsed = plus(sum.selfUsed, part.selfUsed);
-      sum.used = plus(sum.used, part.used);
-      sum.estimated ||= Object.values(item.channels).some((c) => c.estimated);
-      sum.partial ||= item.partial;
-      if (item.cost) {
-        mixed ||= sum.currency !== "" && sum.currency !== item.cost.currency;
-        sum.currency = item.cost.currency;
-        sum.cost = plus(sum.cost, item.cost.total);
-      }
-    }
+  const meters = answers.map((answer) => answer.meter);
+  const counts = countsOf(meters, nodes);
+  const counted = new Set(countedOf(meters, nodes));
+  const currencies = new Set<string>();
+  for (const span of spansOf(answers.filter((answer) => counted.has(answer.meter)))) {
+    const part = partsIn(span, counts);
+    for (const key of ["imported", "exported", "generated", "selfUsed", "used"] as const) sum[key] = plus(sum[key], part[key]);
+    sum.estimated ||= span.some(({ item }) => Object.values(item.channels).some((c) => c.estimated));
+    sum.partial ||= span.some(({ item }) => item.partial);
+    sum.cost = plus(sum.cost, costIn(span, counts, currencies));
   }
-  if (mixed) sum.cost = null;
+  sum.currency = [...currencies].at(-1) ?? "";
+  if (currencies.size > 1) sum.cost = null;
   if (sum.generated && sum.selfUsed !== null) sum.selfConsumption = sum.selfUsed / sum.generated;
   if (sum.used && sum.selfUsed !== null) sum.selfSufficiency = sum.selfUsed / sum.used;
   return sum;
+}
+
+/** What all meters tell of each interval. */
+function spansOf(answers: readonly Answer[]): Told[][] {
+  const spans = new Map<number, Told[]>();
+  for (const { meter, energy } of answers) {
+    for (const item of energy.items) spans.set(item.from, [...(spans.get(item.from) ?? []), { meter, item }]);
+  }
+  return [...spans.values()];
+}
+
+/** One interval's cost. A house has one contract, so its standing charge is paid once. */
+function costIn(span: readonly Told[], counts: Counts, currencies: Set<string>): number | null {
+  let [sum, standing]: [number | null, number] = [null, 0];
+  for (const { meter, item: { cost } } of span) {
+    if (!cost || !counts(meter, cost.basis)) continue;
+    currencies.add(cost.currency);
+    sum = plus(sum, cost.total - cost.standing);
+    standing = Math.max(standing, cost.standing);
+  }
+  return plus(sum, sum === null ? null : standing);
 }
 
 /** The intervals of two spans that both have whole, by their order: only those can be compared. */
@@ -160,22 +207,33 @@ export interface Parts {
 
 /** One interval of one meter, in the house's terms. */
 export function partsOf(meter: Meter, item: Energy["items"][number]): Parts {
-  const of = (role: string, side: "kwh_in" | "kwh_out"): number | null => {
-    let sum: number | null = null;
-    for (const [name, info] of Object.entries(meter.channels)) {
-      if (info.role === role) sum = plus(sum, item.channels[name]?.[side]);
-    }
-    return sum;
-  };
-  const hasGrid = Object.values(meter.channels).some((c) => c.role === "grid");
-  const imported = of("grid", "kwh_in");
-  return {
-    imported,
-    exported: of("grid", "kwh_out"),
-    generated: of("solar", "kwh_in"),
-    selfUsed: item.solar?.self_consumed_kwh ?? null,
-    used: item.solar ? item.solar.consumed_kwh : hasGrid ? imported : of("load", "kwh_in"),
-  };
+  return partsIn([{ meter, item }], countsOf([meter], []));
+}
+
+/** One interval of a house, from its meters. */
+function partsIn(span: readonly Told[], counts: Counts): Parts {
+  const of = (role: ChannelRole, side: "kwh_in" | "kwh_out"): number | null =>
+    span.reduce<number | null>((sum, told) => (counts(told.meter, role) ? plus(sum, energyOf(told, role, side)) : sum), null);
+  const parts = { imported: of("grid", "kwh_in"), exported: of("grid", "kwh_out"), generated: of("solar", "kwh_in") };
+  const atGrid = span.filter(({ meter }) => counts(meter, "grid"));
+  if (atGrid.length === 0) return { ...parts, selfUsed: null, used: of("load", "kwh_in") };
+  const sunny = span.filter(({ meter }) => counts(meter, "solar"));
+  if (sunny.every((told) => atGrid.includes(told))) { // the gateway has gone through these step by step
+    return {
+      ...parts,
+      selfUsed: atGrid.reduce<number | null>((sum, { item }) => plus(sum, item.solar?.self_consumed_kwh), null),
+      used: atGrid.reduce<number | null>((sum, told) => plus(sum, told.item.solar?.consumed_kwh ?? energyOf(told, "grid", "kwh_in")), null),
+    };
+  }
+  const isKnown = sunny.every((told) => energyOf(told, "solar", "kwh_in") !== null) && atGrid.every((told) => energyOf(told, "grid", "kwh_out") !== null);
+  const generated = parts.generated ?? 0;
+  const selfUsed = isKnown ? Math.min(generated, Math.max(0, generated - (parts.exported ?? 0))) : null;
+  return { ...parts, selfUsed, used: selfUsed === null ? null : plus(parts.imported, selfUsed) };
+}
+
+function energyOf({ meter, item }: Told, role: ChannelRole, side: "kwh_in" | "kwh_out"): number | null {
+  const names = Object.keys(meter.channels).filter((name) => meter.channels[name]?.role === role);
+  return names.reduce<number | null>((sum, name) => plus(sum, item.channels[name]?.[side]), null);
 }
 
 export function meterName(meter: { id: string; label: string }): string {

@@ -3,10 +3,10 @@
 import { useEffect, useState } from "react";
 import { live, now, skew } from "@/api/live";
 import { useQuery } from "@/api/query";
-import type { Meter, SiteTree } from "@/api/types";
+import type { Meter, SiteNode, SiteTree } from "@/api/types";
 import { t } from "@/i18n";
 import { ago, axisPower, powerText, when } from "@/lib/format";
-import { ageOf, bySeverity, flowOf, meterName, topMeters, type Flow } from "@/lib/house";
+import { ageOf, bySeverity, countedOf, flowOf, meterName, type Flow } from "@/lib/house";
 import { useKept } from "@/lib/kept";
 import { useStore } from "@/lib/store";
 import { HOUR_MS } from "@/lib/zone";
@@ -21,6 +21,7 @@ import { Spark } from "@/ui/Spark";
 
 const ALL = "*";
 const MOST_CHIPS = 5;
+const NO_NODES: readonly SiteNode[] = [];
 
 export function NowPage() {
   const { meters, loaded } = useStore(live);
@@ -29,11 +30,12 @@ export function NowPage() {
   const [scope, setScope] = useKept<string>("now.scope", ALL);
   const sending = Object.values(meters).filter((meter) => !meter.recorded).sort((a, b) => a.id.localeCompare(b.id));
   const chosen = sending.filter((meter) => meter.id === scope);
-  const shown = chosen.length > 0 ? chosen : topMeters(sending, tree.data?.nodes ?? []);
-  const today = useToday(shown);
+  const shown = chosen.length > 0 ? chosen : sending;
+  const nodes = tree.data?.nodes ?? NO_NODES;
+  const today = useToday(tree.loading ? [] : shown, nodes);
   if (!loaded) return <Waiting />;
   if (sending.length === 0) return <Nothing />;
-  const flow = flowOf(shown, nowMs);
+  const flow = flowOf(shown, nowMs, nodes);
   return (
     <Page
       title={t("now.title")}
@@ -45,7 +47,7 @@ export function NowPage() {
       }
     >
       <div className="now">
-        <FlowCard flow={flow} nowMs={nowMs} shown={shown} />
+        <FlowCard flow={flow} nowMs={nowMs} shown={shown} counted={countedOf(shown, nodes)} />
         <div className="stack">
           <TodayTiles totals={today.totals} failed={today.failed} hasSolar={flow.hasSolar} />
           <DayCard line={today.line} hasSolar={flow.hasSolar} />
@@ -82,10 +84,10 @@ function Scope({ meters, value, onChange }: { meters: Meter[]; value: string; on
   return <Segmented label={t("now.scope")} value={value} onChange={onChange} choices={choices} />;
 }
 
-function FlowCard({ flow, nowMs, shown }: { flow: Flow; nowMs: number; shown: Meter[] }) {
+function FlowCard({ flow, nowMs, shown, counted }: { flow: Flow; nowMs: number; shown: Meter[]; counted: Meter[] }) {
   const old = flow.oldest === null;
   const aging = shown.some((meter) => ageOf(meter, nowMs) === "aging");
-  const supply = shown.length === 1 ? shown[0]?.last : null;
+  const supply = counted.length === 1 ? counted[0]?.last : null;
   return (
     <Card title={t("now.flow")} className="flow-card" actions={<Freshness flow={flow} nowMs={nowMs} aging={aging} />}>
       <FlowPicture flow={flow} old={old} />
@@ -111,8 +113,7 @@ function Freshness({ flow, nowMs, aging }: { flow: Flow; nowMs: number; aging: b
 
 function LoadBars({ flow }: { flow: Flow }) {
   const most = Math.max(1, flow.house ?? 0, ...flow.loads.map((load) => load.watts));
-  const known = flow.loads.reduce((sum, load) => sum + Math.max(0, load.watts), 0);
-  const rest = flow.house !== null && flow.house > known ? flow.house - known : null;
+  const rest = flow.house !== null && flow.house > flow.known ? flow.house - flow.known : null;
   const rows = [
     ...flow.loads.map((load) => ({ key: `${load.meter}/${load.channel}`, name: `${load.meter} · ${load.channel}`, watts: load.watts })),
     ...(rest === null ? [] : [{ key: "rest", name: t("now.loads.rest"), watts: rest }]),

@@ -3,8 +3,8 @@
 import { useEffect, useMemo, useState } from "react";
 import { ApiError, get } from "@/api/client";
 import { live } from "@/api/live";
-import type { Energy, Meter, Series } from "@/api/types";
-import { totalsOf, type Totals } from "@/lib/house";
+import type { ChannelRole, Energy, Meter, Series, SiteNode } from "@/api/types";
+import { countedOf, countsOf, totalsOf, type Totals } from "@/lib/house";
 import { DAY_MS, startOf, zone } from "@/lib/zone";
 
 const EVERY_MS = 60_000;
@@ -18,7 +18,7 @@ async function energyOf(meter: Meter, startMs: number): Promise<{ meter: Meter; 
   return { meter, energy };
 }
 
-async function seriesOf(meter: Meter, role: string, from: number, to: number): Promise<Series[]> {
+async function seriesOf(meter: Meter, role: ChannelRole, from: number, to: number): Promise<Series[]> {
   const names = Object.keys(meter.channels).filter((name) => meter.channels[name]?.role === role);
   return Promise.all(names.map((channel) =>
     get<Series>(`meters/${meter.id}/series`, { channel, fields: "p", start: from, end: to, resolution: "15m", points: POINTS })));
@@ -36,13 +36,13 @@ export function addUp(series: readonly Series[], t: readonly number[]): (number 
   return t.map((at) => sums.get(at) ?? null);
 }
 
-async function lineOf(meters: readonly Meter[]): Promise<DayLine> {
+async function lineOf(meters: readonly Meter[], nodes: readonly SiteNode[]): Promise<DayLine> {
   const to = Date.now();
   const from = to - DAY_MS;
-  const [grid, solar] = await Promise.all([
-    Promise.all(meters.map((meter) => seriesOf(meter, "grid", from, to))),
-    Promise.all(meters.map((meter) => seriesOf(meter, "solar", from, to))),
-  ]);
+  const counts = countsOf(meters, nodes);
+  const ask = (role: ChannelRole): Promise<Series[][]> =>
+    Promise.all(meters.filter((meter) => counts(meter, role)).map((meter) => seriesOf(meter, role, from, to)));
+  const [grid, solar] = await Promise.all([ask("grid"), ask("solar")]);
   const t = [...new Set([...grid, ...solar].flat().flatMap((one) => one.t))].sort((a, b) => a - b);
   const atGrid = addUp(grid.flat(), t);
   const sun = addUp(solar.flat(), t);
@@ -50,8 +50,8 @@ async function lineOf(meters: readonly Meter[]): Promise<DayLine> {
   return { t, house, solar: sun, from, to };
 }
 
-/** Today in numbers and the last 24 hours as a line, renewed each minute. */
-export function useToday(meters: readonly Meter[]): Today {
+/** Today in numbers and the last 24 hours as a line, renewed each minute; `nodes` are the site's tree. */
+export function useToday(meters: readonly Meter[], nodes: readonly SiteNode[]): Today {
   const ids = meters.map((meter) => meter.id).sort().join(" ");
   const [found, setFound] = useState<Today & { ids: string }>({ totals: null, line: null, failed: false, ids: "" });
   useEffect(() => {
@@ -59,7 +59,7 @@ export function useToday(meters: readonly Meter[]): Today {
     let stopped = false;
     const load = async (): Promise<void> => {
       const all = live.get().meters;
-      const wanted = ids.split(" ").flatMap((id) => all[id] ?? []);
+      const wanted = countedOf(ids.split(" ").flatMap((id) => all[id] ?? []), nodes);
       try {
         const day = startOf(Date.now(), "day");
         let answers = await Promise.all(wanted.map((meter) => energyOf(meter, day)));
@@ -69,8 +69,8 @@ export function useToday(meters: readonly Meter[]): Today {
           const begin = startOf(Date.now(), "day");
           if (begin !== day) answers = await Promise.all(wanted.map((meter) => energyOf(meter, begin)));
         }
-        const line = await lineOf(wanted);
-        if (!stopped) setFound({ totals: totalsOf(answers), line, failed: false, ids });
+        const line = await lineOf(wanted, nodes);
+        if (!stopped) setFound({ totals: totalsOf(answers, nodes), line, failed: false, ids });
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
         if (!stopped) setFound((before) => ({ ...before, failed: true }));
@@ -84,6 +84,6 @@ export function useToday(meters: readonly Meter[]): Today {
       stopped = true;
       clearInterval(timer);
     };
-  }, [ids]);
+  }, [ids, nodes]);
   return useMemo(() => (found.ids === ids ? found : { totals: null, line: null, failed: found.failed }), [found, ids]);
 }
