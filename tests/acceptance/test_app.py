@@ -304,8 +304,8 @@ def test_small_screens_need_no_sideways_scrolling(
         assert wide <= 0, (path, wide, page.evaluate(WIDEST))
         if path == "/":
             picture(page, f"now-{size}")
-    if size == "phone":
-        assert violations(page) == []
+        if size == "phone":
+            assert violations(page) == [], path
 
 
 def test_history_zooms_exports_and_compares(open_page: Callable[..., Page]) -> None:
