@@ -89,9 +89,12 @@ class ImportFeed:
         self,
         job: ImportJob,
         step: Callable[[], Awaitable[bool]],
-        finish: Callable[[], Awaitable[None]],
+        finish: Callable[[], Awaitable[bool]],
     ) -> None:
-        """Remove what an import brought from memory and, by `step` and `finish`, from the disk."""
+        """Remove what an import brought from memory and, by `step` and `finish`, from the disk.
+
+        `finish` tells whether the meter is gone with it.
+        """
         self._forget(job)
         while True:
             if not await step():
@@ -99,9 +102,11 @@ class ImportFeed:
             await asyncio.sleep(LOOK_S)
 
         async def work() -> None:
-            await finish()
+            is_meter_gone = await finish()
             self._forget(job)  # the intake may have read the disk anew meanwhile
             if job.choice is not None:
+                if is_meter_gone:
+                    self._intake.ledger.meters.pop(job.choice.meter, None)
                 self._deriver.latest.pop(job.choice.meter, None)
 
         await self._deriver.rewrite(work)

@@ -56,6 +56,7 @@ class ImportJob(msgspec.Struct):
     alerts: int = 0
     cut_off: int = 0  # starts in a row that found it running, and no further than `reached` rows
     reached: int = 0
+    is_meter_new: bool = False  # it was registered for this import
     started_ms: int | None = None
     finished_ms: int | None = None
 
@@ -123,8 +124,11 @@ class ImportStore(Protocol):
     async def undo_step(self, job: ImportJob) -> bool:
         """Remove a part of its rows, never much at once; False where none are left."""
 
-    async def finish_undo(self, job: ImportJob) -> None:
-        """Remove the rest at once: boot, alerts, and a meter that held nothing else."""
+    async def finish_undo(self, job: ImportJob) -> bool:
+        """Remove the rest at once: boot, alerts, and a meter that held nothing else.
+
+        Return whether the meter is gone.
+        """
 
     async def mend(self, job: ImportJob) -> bool:
         """Have the meter's other data counted on; False while its sums are being computed."""

@@ -126,7 +126,8 @@ class Importing:
         await self._refuse_twice(choice.meter, boot)
         if self._register is not None:
             meter: dict[str, object] = {"id": choice.meter, "recorded": True}
-            await self._register(meter | ({"label": choice.label} if choice.label else {}), who)
+            label = {"label": choice.label} if choice.label else {}
+            job.is_meter_new = (await self._register(meter | label, who))["added"] is True
         job.choice, job.boot, job.state = choice, boot, WAITING
         await self._store.save(job)
         self._running[job.no] = job
@@ -329,9 +330,9 @@ class Importing:
         async def step() -> bool:
             return await self._store.undo_step(job)
 
-        async def finish() -> None:
+        async def finish() -> bool:
             job.alerts = 0
-            await self._store.finish_undo(job)
+            return await self._store.finish_undo(job)
 
         async def mend() -> bool:
             return await self._store.mend(job)

@@ -99,6 +99,18 @@ def test_three_bad_lines_are_told_and_the_rest_comes_in(http: httpx.Client) -> N
     assert "no number" in done["errors"][1]["text"]
 
 
+def test_an_import_that_brought_nothing_leaves_no_meter(http: httpx.Client, daemon: Daemon) -> None:
+    before = counts(daemon)
+    content = b"time,p,note\n2026-01-01 00:00,1,on\n2026-01-01 00:15,2,off\n"
+    made = upload(http, "words.csv", content)
+    assert start(http, made, meter="words", map={"p": "note"})["state"] == "failed"
+    assert undo(http, made["id"])["state"] == "undone"
+    assert counts(daemon) == before
+    assert http.get("/api/v1/meters/words").status_code == 404
+    again = upload(http, "words.csv", content)
+    assert start(http, again, meter="words", map={"p": "p"})["state"] == "done"
+
+
 def test_what_cannot_be_is_refused_in_words(http: httpx.Client, own_broker: Mosquitto) -> None:
     with MeterClient("kitchen", own_broker.port, boot=3) as meter:
         meter.send(recent_house(windows=5, boot=3).take(5))

@@ -89,9 +89,9 @@ class SqlImports:
 
         return await self._database.write(work)
 
-    async def finish_undo(self, job: ImportJob) -> None:
-        """Remove the rest in one transaction."""
-        await self._database.write(lambda db: _finish(db, job))
+    async def finish_undo(self, job: ImportJob) -> bool:
+        """Remove the rest in one transaction; return whether the meter is gone."""
+        return await self._database.write(lambda db: _finish(db, job))
 
     async def mend(self, job: ImportJob) -> bool:
         """Have the meter's other data counted on; False while its sums are being computed."""
@@ -177,11 +177,14 @@ def _next_minutes(db: sqlite3.Connection, meter_no: int) -> Statement | None:
     return None
 
 
-def _finish(db: sqlite3.Connection, job: ImportJob) -> None:
+def _finish(db: sqlite3.Connection, job: ImportJob) -> bool:
     for alert_id in _alerts(db, job):
         _drop_alert(db, alert_id)
     found = _boot(db, job)
-    if found is not None:
+    alone = False
+    if found is None:
+        alone = _drop_bare_meter(db, job)
+    else:
         meter_no, boot_no = found
         alone = _is_alone(db, meter_no, boot_no)
         for table in ("unplaced", "segments", "runs", "gaps"):
@@ -192,6 +195,23 @@ def _finish(db: sqlite3.Connection, job: ImportJob) -> None:
         else:
             _leave_others(db, job, meter_no)
     _save(db, job)
+    return alone
+
+
+def _drop_bare_meter(db: sqlite3.Connection, job: ImportJob) -> bool:
+    """Remove the meter registered for an import that brought nothing, unless others use it."""
+    if job.choice is None or not job.is_meter_new:
+        return False
+    row = db.execute(
+        "SELECT no FROM meters WHERE id = ?1 AND NOT EXISTS"
+        " (SELECT 1 FROM boots WHERE meter_no = meters.no) AND NOT EXISTS"
+        " (SELECT 1 FROM imports WHERE no != ?2 AND state IN ('waiting', 'running')"
+        " AND body ->> '$.choice.meter' = ?1)",
+        (job.choice.meter, job.no),
+    ).fetchone()
+    if row is not None:
+        _drop_meter(db, row[0])
+    return row is not None
 
 
 def _drop_alert(db: sqlite3.Connection, alert_id: str) -> None:
