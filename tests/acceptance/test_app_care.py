@@ -28,6 +28,8 @@ from tests.support.solar_home import LiveHome
 
 LONG_MS = 30_000
 VOLTAGE = "Voltage dangerously high"
+WRONG_ROWS = 60_000  # more than any machine takes in while somebody aims at a button
+JANUARY_S = 1_767_225_600
 DAY_LIMIT = "Tell when a day uses more than (kWh)"
 
 
@@ -125,6 +127,7 @@ def test_an_alert_is_kept_quiet_and_its_kind_muted_and_heard_again(
         expect(mutes.get_by_text("until taken back")).to_be_visible()
         mutes.get_by_role("button", name="Hear it again").click()
         expect(card.get_by_text("Muted", exact=True)).to_have_count(0)
+        page.goto("/alerts?state=all&meter=cellar")  # where an import's alerts are shown
         card.get_by_role("link", name=VOLTAGE).click()
         page.get_by_role("button", name="Resolve").click()
         expect(page.get_by_text("Resolved", exact=True)).to_be_visible()
@@ -134,6 +137,24 @@ def test_an_alert_is_kept_quiet_and_its_kind_muted_and_heard_again(
         (alert,) = [one for one in api.items("alerts", state="all") if one["title"] == VOLTAGE]
     did = [entry["what"].split(":")[0] for entry in alert["history"] if entry["who"] == "ada"]
     assert {"snoozed", "resolved"} <= {what.split()[0] for what in did}
+
+
+def test_a_wrong_import_is_stopped_while_it_comes_in(
+    open_page: Callable[..., Page], site: Site, tmp_path: Path
+) -> None:
+    file = tmp_path / "wrong.csv"
+    rows = (f"{JANUARY_S + 60 * n},{0.3 + n % 50 / 100:.2f}" for n in range(WRONG_ROWS))
+    file.write_text("\n".join(["time,p_kw", *rows]) + "\n")
+    page = open_page("/import")
+    page.locator("input[type=file]").set_input_files(file)
+    page.get_by_role("textbox", name="Into meter").fill("wrong", timeout=LONG_MS)
+    page.get_by_role("button", name="Import", exact=True).click()
+    job = page.get_by_role("article", name="wrong.csv")
+    job.get_by_role("button", name="Stop and undo").click()
+    page.get_by_role("dialog").get_by_role("button", name="undo").click()
+    expect(job.get_by_text("undone", exact=True)).to_be_visible(timeout=LONG_MS)
+    with Api.logged_in(site.daemon) as api:
+        assert "wrong" not in [meter["id"] for meter in api.items("meters")]
 
 
 def test_a_meter_blinks_answers_and_shows_how_it_is_and_its_calibration(

@@ -154,6 +154,7 @@ export const operate = {
   "import.show": "Show in History",
   "import.alerts.show": "Show its alerts",
   "import.undo": "Undo",
+  "import.stop": "Stop and undo",
   "import.undo.text": "All that “{file}” brought goes: readings, curves and alerts. The file on your computer stays.",
   "import.undo.done": "It is being taken back.",
   "import.continue": "Continue",

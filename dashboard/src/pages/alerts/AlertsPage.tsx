@@ -19,18 +19,19 @@ import { Badge, Button, Card, Empty, Link, Page, Segmented } from "@/ui/basics";
 import { attempt, Shown } from "@/ui/feedback";
 import { Icon } from "@/ui/icons";
 
-const STATES: readonly AlertState[] = ["open", "acknowledged", "resolved"];
+type View = AlertState | "all";
+const VIEWS: readonly View[] = ["open", "acknowledged", "resolved", "all"];
 
 export default function AlertsPage() {
   const { path, query } = usePlace();
   const id = path.split("/")[2];
   if (id) return <AlertDetail key={id} id={decodeURIComponent(id)} />;
-  const state = STATES.find((one) => one === query.get("state")) ?? "open";
+  const state = VIEWS.find((one) => one === query.get("state")) ?? "open";
   return <Overview state={state} meter={query.get("meter")} />;
 }
 
 /** `meter`: only this one's alerts; null: everybody's. */
-function Overview({ state, meter }: { state: AlertState; meter: string | null }) {
+function Overview({ state, meter }: { state: View; meter: string | null }) {
   const alerts = Object.values(useStore(live).alerts).filter((alert) => meter === null || alert.meter === meter);
   const open = alerts.filter((alert) => alert.state === "open");
   const counts = {
@@ -43,8 +44,8 @@ function Overview({ state, meter }: { state: AlertState; meter: string | null })
       actions={
         <Segmented
           label={t("alerts.filter")} value={state} onChange={(value) => ask({ state: value === "open" ? null : value })}
-          choices={STATES.map((value) => ({
-            value, label: <>{t(`alerts.${value}`)}{value !== "resolved" && counts[value] > 0 && <span className="count">{counts[value]}</span>}</>,
+          choices={VIEWS.map((value) => ({
+            value, label: <>{t(`alerts.${value}`)}{(value === "open" || value === "acknowledged") && counts[value] > 0 && <span className="count">{counts[value]}</span>}</>,
             name: t(`alerts.${value}`),
           }))}
         />
@@ -54,7 +55,7 @@ function Overview({ state, meter }: { state: AlertState; meter: string | null })
         <p className="row wrap"><Badge mood="info">{placeOf(meter, null)}</Badge><Button small tone="quiet" onClick={() => ask({ meter: null })}>{t("alerts.everywhere")}</Button></p>
       )}
       <Counts alerts={alerts} />
-      {state === "resolved" ? <Past key={meter} meter={meter} /> : <AlertList alerts={alerts.filter((alert) => alert.state === state).sort(bySeverity)} state={state} />}
+      {state === "resolved" || state === "all" ? <Fetched key={`${state} ${meter ?? ""}`} state={state} meter={meter} /> : <AlertList alerts={alerts.filter((alert) => alert.state === state).sort(bySeverity)} state={state} />}
       <div className="columns">
         <PushCard />
         <RoadsCard />
@@ -84,7 +85,7 @@ function Counts({ alerts }: { alerts: Alert[] }) {
   );
 }
 
-function AlertList({ alerts, state }: { alerts: Alert[]; state: AlertState }) {
+function AlertList({ alerts, state }: { alerts: Alert[]; state: View }) {
   if (alerts.length === 0) {
     return <Card><Empty icon={state === "open" ? "check" : "clock"} title={t(`alerts.none.${state}`)} /></Card>;
   }
@@ -121,17 +122,19 @@ function AlertItem({ alert }: { alert: Alert }) {
   );
 }
 
-function Past({ meter }: { meter: string | null }) {
-  const first = useQuery<Paged<Alert>>("alerts", { params: { state: "resolved", limit: 50, meter }, everyMs: 30_000 });
+/** What the gateway lists page by page, each alert as the stream told it last. */
+function Fetched({ state, meter }: { state: "resolved" | "all"; meter: string | null }) {
+  const followed = useStore(live).alerts;
+  const first = useQuery<Paged<Alert>>("alerts", { params: { state, limit: 50, meter }, everyMs: 30_000 });
   const [more, setMore] = useState<Alert[] | null>(null);
   const loadMore = (): void => {
-    void attempt(async () => setMore(await all<Alert>("alerts", { state: "resolved", meter }, 1000)));
+    void attempt(async () => setMore(await all<Alert>("alerts", { state, meter }, 1000)));
   };
   return (
     <Shown query={first}>
       {(page) => (
         <>
-          <AlertList alerts={more ?? page.items} state="resolved" />
+          <AlertList alerts={(more ?? page.items).map((alert) => followed[alert.id] ?? alert)} state={state} />
           {more === null && page.next !== null && <Button onClick={loadMore}>{t("act.more")}</Button>}
         </>
       )}

@@ -5,7 +5,7 @@ import { send, upload, urlOf } from "@/api/client";
 import { useQuery } from "@/api/query";
 import { useMay } from "@/api/session";
 import type { ImportJob, Page as Paged } from "@/api/types";
-import { t } from "@/i18n";
+import { t, type Key } from "@/i18n";
 import { number, when } from "@/lib/format";
 import { Mapping } from "@/pages/import/Mapping";
 import { Badge, Button, Card, Empty, Link, type Mood, Page, Scroll } from "@/ui/basics";
@@ -105,10 +105,17 @@ export function Bar({ share, label }: { share: number; label: string }) {
   );
 }
 
+/** What taking an import back is called as it stands now; null: nothing is left to take back. */
+function undoWord(state: ImportJob["state"]): Key | null {
+  if (state === "undoing" || state === "undone") return null;
+  if (state === "preview") return "import.discard";
+  return BUSY.has(state) ? "import.stop" : "import.undo";
+}
+
 function Job({ job, mayAct, onOpen, onChange }: { job: ImportJob; mayAct: boolean; onOpen: () => void; onChange: () => void }) {
   const [asking, setAsking] = useState(false);
   const isBusy = BUSY.has(job.state);
-  const undoable = job.state === "done" || job.state === "failed" || job.state === "preview";
+  const undo = undoWord(job.state);
   return (
     <article className="stack-small" aria-label={job.file}>
       <div className="row wrap spread">
@@ -126,8 +133,8 @@ function Job({ job, mayAct, onOpen, onChange }: { job: ImportJob; mayAct: boolea
         <div className="row wrap">
           {job.state === "preview" && mayAct && <Button small tone="primary" onClick={onOpen}>{t("import.continue")}</Button>}
           {job.state === "done" && job.meter !== null && <Link className="button button-small" to={`/history?meter=${job.meter}&span=month&view=power&at=${job.to_ms ?? ""}`}>{t("import.show")}</Link>}
-          {job.state === "done" && job.alerts > 0 && <Link className="button button-small" to={`/alerts?state=resolved&meter=${job.meter ?? ""}`}>{t("import.alerts.show")}</Link>}
-          {undoable && mayAct && <Button small icon="undo" onClick={() => setAsking(true)}>{t(job.state === "preview" ? "import.discard" : "import.undo")}</Button>}
+          {job.state === "done" && job.alerts > 0 && <Link className="button button-small" to={`/alerts?state=all&meter=${job.meter ?? ""}`}>{t("import.alerts.show")}</Link>}
+          {undo && mayAct && <Button small icon="undo" onClick={() => setAsking(true)}>{t(undo)}</Button>}
         </div>
       </div>
       {isBusy && <Bar share={job.rows_total > 0 ? job.rows_done / job.rows_total : 0} label={t(`import.state.${job.state}`)} />}
@@ -135,7 +142,7 @@ function Job({ job, mayAct, onOpen, onChange }: { job: ImportJob; mayAct: boolea
       {job.error_count > 0 && <Errors job={job} />}
       {asking && (
         <Confirm
-          title={t("import.undo")} text={t("import.undo.text", { file: job.file })} act={t("import.undo")} done={t("import.undo.done")}
+          title={t(undo ?? "import.undo")} text={t("import.undo.text", { file: job.file })} act={t(undo ?? "import.undo")} done={t("import.undo.done")}
           run={() => send("POST", `imports/${job.id}/undo`)}
           onDone={() => {
             setAsking(false);
