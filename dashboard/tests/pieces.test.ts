@@ -1,8 +1,8 @@
 // @vitest-environment happy-dom
 import { describe, expect, it } from "vitest";
 import { EventParser } from "@/api/events";
-import { takeAlert, takeReading, takeState, type Live } from "@/api/live";
-import type { Alert, MeterState, ReadingEvent } from "@/api/types";
+import { takeAlert, takeAll, takeReading, takeState, type Live } from "@/api/live";
+import type { Alert, Meter, MeterState, ReadingEvent } from "@/api/types";
 import { en } from "@/i18n/en";
 import { fill } from "@/i18n";
 import { kwh, NONE, number, power } from "@/lib/format";
@@ -29,6 +29,16 @@ describe("events", () => {
     expect(takeState(known, { ...state, label: "A" }).meters.a?.last?.t).toBe(5);
     const alert = { id: "x", state: "open", updated: 1 } as Alert;
     expect(takeAlert(takeAlert(known, alert), { ...alert, state: "resolved" }).alerts.x?.state).toBe("resolved");
+  });
+});
+
+describe("a fresh start", () => {
+  it("drops what the gateway has no more, and keeps the newer reading", () => {
+    const meter = (id: string, t: number) => ({ id, last: { t } }) as Meter;
+    const alert = { id: "x", state: "open" } as Alert;
+    const state: Live = { meters: { a: meter("a", 9), gone: meter("gone", 9) }, alerts: { x: alert, undone: { ...alert, id: "undone" } }, loaded: true };
+    const after = takeAll(state, [meter("a", 5)], [alert]);
+    expect([Object.keys(after.meters), Object.keys(after.alerts), after.meters.a?.last?.t]).toEqual([["a"], ["x"], 9]);
   });
 });
 

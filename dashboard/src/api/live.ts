@@ -24,6 +24,8 @@ export const live = new Store<Live>({ meters: {}, alerts: {}, loaded: false });
 /** How much this device's clock is ahead of the gateway's, in ms; 0 until known. */
 export const skew = new Store(0);
 export const now = new Store(Date.now());
+/** Grows each time the gateway said that what was told may hold no more: ask for it again. */
+export const resets = new Store(0);
 
 let pending: Live | null = null;
 let painting: ReturnType<typeof setTimeout> | undefined;
@@ -72,20 +74,29 @@ export function noteMeter(meter: Meter): void {
   flush();
 }
 
+let stale = true; // what is held may hold no more, and asking anew has not succeeded yet
+
 async function load(): Promise<void> {
+  stale = true;
   const [meters, open, acknowledged] = await Promise.all([
     all<Meter>("meters"),
     all<Alert>("alerts", { state: "open" }, MOST_KEPT),
     all<Alert>("alerts", { state: "acknowledged" }, MOST_KEPT),
   ]);
-  change((state) => ({
+  change((state) => takeAll(state, meters, [...open, ...acknowledged]));
+  flush();
+  stale = false;
+}
+
+/** What the gateway has now: all else is gone from it. */
+export function takeAll(state: Live, meters: readonly Meter[], alerts: readonly Alert[]): Live {
+  return {
     meters: Object.fromEntries(
       meters.map((meter) => [meter.id, newer(state.meters[meter.id], meter)]),
     ),
-    alerts: Object.fromEntries([...open, ...acknowledged].map((alert) => [alert.id, alert])),
+    alerts: Object.fromEntries(alerts.map((alert) => [alert.id, alert])),
     loaded: true,
-  }));
-  flush();
+  };
 }
 
 function newer(held: Meter | undefined, fetched: Meter): Meter {
@@ -179,7 +190,7 @@ class Follower {
         this.#tries = 0;
         const before = link.get();
         link.set({ state: "live", since: Date.now(), wasLost: before.state === "lost" });
-        if (!live.get().loaded || before.state === "lost") {
+        if (stale || !live.get().loaded || before.state === "lost") {
           await load();
           void learnSkew().catch(() => undefined);
         }
@@ -204,6 +215,7 @@ async function take(name: string, data: string): Promise<void> {
     change((state) => takeAlert(state, alert));
     await Promise.resolve();
   } else if (name === "reset") {
+    resets.update((count) => count + 1);
     await load();
   }
 }

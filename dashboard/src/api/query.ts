@@ -2,7 +2,7 @@
 
 import { useCallback, useEffect, useRef, useState } from "react";
 import { ApiError, get, urlOf } from "@/api/client";
-import { link } from "@/api/live";
+import { link, resets } from "@/api/live";
 import { useStore } from "@/lib/store";
 import { t } from "@/i18n";
 
@@ -38,6 +38,7 @@ export function useQuery<T>(path: string | null, options: Options = {}): Query<T
   const [answer, setAnswer] = useState<{ url: string; data?: T; error: ApiError | null } | null>(null);
   const [round, setRound] = useState(0);
   const linked = useStore(link).state;
+  const anew = useStore(resets);
   const query = useRef({ path, params });
   useEffect(() => {
     query.current = { path, params };
@@ -54,8 +55,9 @@ export function useQuery<T>(path: string | null, options: Options = {}): Query<T
       } catch (error) {
         if (abort.signal.aborted) return;
         const told = error instanceof ApiError ? error : new ApiError(0, t("error.unknown"));
+        if (told.missing) held.delete(url);
         setAnswer((before) =>
-          before?.url === url && before.data !== undefined
+          !told.missing && before?.url === url && before.data !== undefined
             ? { ...before, error: told }
             : { url, error: told },
         );
@@ -69,7 +71,7 @@ export function useQuery<T>(path: string | null, options: Options = {}): Query<T
       abort.abort();
       clearInterval(timer);
     };
-  }, [url, everyMs, round]);
+  }, [url, everyMs, round, anew]);
 
   // What failed while the gateway was away is asked for again when it is back.
   const failed = answer?.error?.status === 0;

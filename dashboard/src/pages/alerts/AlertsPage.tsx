@@ -1,7 +1,7 @@
 /** Alerts: what needs somebody now, what is being waited for, and what was. */
 
 import { useState } from "react";
-import { live, now, skew } from "@/api/live";
+import { live, now, resets, skew } from "@/api/live";
 import { useQuery } from "@/api/query";
 import { all } from "@/api/client";
 import type { Alert, AlertState, Mute, Page as Paged } from "@/api/types";
@@ -33,6 +33,7 @@ export default function AlertsPage() {
 /** `meter`: only this one's alerts; null: everybody's. */
 function Overview({ state, meter }: { state: View; meter: string | null }) {
   const alerts = Object.values(useStore(live).alerts).filter((alert) => meter === null || alert.meter === meter);
+  const anew = useStore(resets);
   const open = alerts.filter((alert) => alert.state === "open");
   const counts = {
     open: open.length,
@@ -55,7 +56,7 @@ function Overview({ state, meter }: { state: View; meter: string | null }) {
         <p className="row wrap"><Badge mood="info">{placeOf(meter, null)}</Badge><Button small tone="quiet" onClick={() => ask({ meter: null })}>{t("alerts.everywhere")}</Button></p>
       )}
       <Counts alerts={alerts} />
-      {state === "resolved" || state === "all" ? <Fetched key={`${state} ${meter ?? ""}`} state={state} meter={meter} /> : <AlertList alerts={alerts.filter((alert) => alert.state === state).sort(bySeverity)} state={state} />}
+      {state === "resolved" || state === "all" ? <Fetched key={`${state} ${meter ?? ""} ${anew}`} state={state} meter={meter} /> : <AlertList alerts={alerts.filter((alert) => alert.state === state).sort(bySeverity)} state={state} />}
       <div className="columns">
         <PushCard />
         <RoadsCard />
