@@ -4,6 +4,8 @@ import { t } from "@/i18n";
 
 const ROOT = "/api/v1";
 const PATIENCE_MS = 20_000;
+/** Where a 401 says that a password is wrong, and ends no login. */
+const ASK_PASSWORDS = new Set([`${ROOT}/auth/login`, `${ROOT}/auth/password`]);
 
 export class ApiError extends Error {
   /** `status` 0: the gateway could not be reached. */
@@ -46,7 +48,7 @@ async function call(url: string, init: RequestInit): Promise<Response> {
   }
   hooks.reached(true);
   if (answer.ok) return answer;
-  if (answer.status === 401 && !url.endsWith("/auth/login")) hooks.loggedOut();
+  if (answer.status === 401 && !ASK_PASSWORDS.has(url)) hooks.loggedOut();
   throw await problemOf(answer);
 }
 

@@ -9,6 +9,7 @@ import { bytes, duration, number } from "@/lib/format";
 import { useStore } from "@/lib/store";
 import { DAY_MS } from "@/lib/zone";
 import { ModelsCard } from "@/pages/system/ModelsCard";
+import { OwnPassword } from "@/pages/system/OwnPassword";
 import { Badge, Button, Card, Dot, Facts, Link } from "@/ui/basics";
 import { Shown } from "@/ui/feedback";
 import { Icon } from "@/ui/icons";
@@ -26,7 +27,7 @@ export function StatusTab() {
           <div className="columns">
             <Numbers status={data} />
             <div className="stack"><Services status={data} /><Refused status={data} /></div>
-            <div className="stack"><Install /><Backup /></div>
+            <div className="stack"><Install /><OwnPassword /><Backup /></div>
           </div>
           <ModelsCard />
         </>
