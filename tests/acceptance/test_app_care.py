@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import msgspec
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -230,6 +231,30 @@ def test_people_and_tokens_come_change_and_go(open_page: Callable[..., Page], si
         script.http.headers["Authorization"] = f"Bearer {token}"
         assert script.get("auth/me")["role"] == "viewer"
     assert token not in (page.text_content("body") or "")
+
+
+def test_people_change_their_own_password(open_page: Callable[..., Page], site: Site) -> None:
+    add_user(site.daemon, "eve", "viewer")
+    page = open_page("/system", "eve")
+    page.get_by_role("button", name="Change your password").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Old password").fill("not the old one")
+    dialog.get_by_label("New password").fill(PASSWORD + "!")
+    dialog.get_by_label("Password again").fill(PASSWORD + "?")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("differ")
+    dialog.get_by_label("Password again").fill(PASSWORD + "!")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog.get_by_role("alert")).not_to_contain_text("differ")
+    expect(dialog.get_by_role("alert")).not_to_be_empty()
+    assert violations(page) == []
+    dialog.get_by_label("Old password").fill(PASSWORD)
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Your password is changed.")).to_be_visible()
+    with Api(site.daemon.url) as api:
+        with pytest.raises(httpx.HTTPStatusError):
+            api.login("eve")
+        api.login("eve", PASSWORD + "!")
 
 
 def test_a_backup_is_a_whole_database_and_the_log_and_audit_are_there(
