@@ -78,6 +78,7 @@ describe("meters behind others", () => {
   it("are no reason to call the house's sum short when they fall silent", () => {
     const meters = [meter("main", 1000, { grid: 500 }), meter("sub", 600_000, { load1: 90 })];
     expect(flowOf(meters, NOW).left_out).toBe(0);
+    expect(flowOf([...meters, { ...meter("new", 0, {}), last: null }], NOW).left_out).toBe(1);
   });
 });
 

@@ -54,7 +54,8 @@ export function flowOf(meters: readonly Meter[], nowMs: number, nodes: readonly 
   const loads: Loads[] = [];
   for (const meter of meters) {
     if (!meter.last || ageOf(meter, nowMs) === "old") {
-      if (counted.has(meter)) flow.left_out += 1;
+      const isUnknown = Object.keys(meter.channels).length === 0; // it has never sent
+      if (counted.has(meter) || isUnknown) flow.left_out += 1;
       continue;
     }
     flow.oldest = Math.min(flow.oldest ?? meter.last.t, meter.last.t);
