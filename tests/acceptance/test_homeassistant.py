@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.support import home_schema
 from tests.support.api import Api
 from tests.support.daemon import Daemon
-from tests.support.home_core import HomeAssistant, interpreter
+from tests.support.home_core import HomeAssistant, interpreter, schemas
 from tests.support.meter_client import MeterClient
 from tests.support.mosquitto import Mosquitto
 from tests.support.readings import recent_house
@@ -25,6 +26,19 @@ needs_core = pytest.mark.skipif(
 
 def last_of(readings: list[dict[str, Any]]) -> dict[str, Any]:
     return dict(readings[-1])
+
+
+@needs_core
+def test_the_copy_of_its_schemas_is_true() -> None:
+    core = schemas(interpreter() or Path())
+    copies: dict[str, type[home_schema.Strict]] = {
+        "device": home_schema.Device, "origin": home_schema.Origin, **home_schema.COMPONENTS,
+    }  # fmt: skip
+    for name, copy in copies.items():
+        assert sorted(copy.model_fields) == core[name], name
+    for name, (units, states) in home_schema.CLASSES.items():
+        if None not in units:
+            assert [sorted(map(str, units)), sorted(states)] == core["classes"][name], name
 
 
 @needs_core

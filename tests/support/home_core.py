@@ -23,6 +23,40 @@ def interpreter() -> Path | None:
     return python if python.exists() else None
 
 
+SCHEMAS = """
+import json
+import voluptuous as vol
+from homeassistant.components.mqtt import binary_sensor, mixins, discovery, sensor
+from homeassistant.components.sensor import const
+
+def keys(schema):
+    if isinstance(schema, vol.All):
+        schema = next(part for part in schema.validators if isinstance(part, vol.Schema))
+    return sorted(str(key) for key in schema.schema)
+
+print(json.dumps({
+    "sensor": keys(sensor._PLATFORM_SCHEMA_BASE),
+    "binary_sensor": keys(binary_sensor.PLATFORM_SCHEMA_MODERN),
+    "device": keys(mixins.MQTT_ENTITY_DEVICE_INFO_SCHEMA),
+    "origin": keys(discovery.MQTT_ORIGIN_INFO_SCHEMA),
+    "classes": {
+        str(name): [
+            sorted(None if unit is None else str(unit) for unit in units),
+            sorted(str(state) for state in const.DEVICE_CLASS_STATE_CLASSES[name]),
+        ]
+        for name, units in const.DEVICE_CLASS_UNITS.items()
+        if None not in units
+    },
+}))
+"""
+
+
+def schemas(python: Path) -> dict[str, Any]:
+    """Return the keys that the core's own schemas allow, and what goes with a device class."""
+    done = subprocess.run([str(python), "-c", SCHEMAS], capture_output=True, check=True, cwd="/")
+    return dict(json.loads(done.stdout))
+
+
 class HomeAssistant:
     """One core with the MQTT integration, recorder and energy."""
 

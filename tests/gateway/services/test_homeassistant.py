@@ -5,11 +5,15 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
 
 from gateway.domain.alerts import AlertKind, Finding, Severity
 from gateway.services.homeassistant import Discovery
 from gateway.services.homeassistant_feed import HomeAssistantFeed
 from tests.gateway.services.site_rig import Site, windows
+from tests.support import home_schema
 
 OLD = "homeassistant/sensor/wattwarden-home/attic__grid_p/config"
 
@@ -34,7 +38,7 @@ class Broker:
     async def closed(self) -> None:
         await asyncio.Event().wait()
 
-    def configs(self) -> dict[str, dict[str, object]]:
+    def configs(self) -> dict[str, dict[str, Any]]:
         return {t: json.loads(p) for t, p in self.held.items() if t.endswith("/config")}
 
 
@@ -52,6 +56,14 @@ def feed_of(site: Site, broker: Broker, *, mirror: bool = False) -> HomeAssistan
 async def measured(site: Site) -> None:
     site.live(windows(0, 9))
     await site.derive()
+
+
+async def everything(site: Site) -> dict[str, dict[str, Any]]:
+    """Return the configurations of the gateway and of a meter that measures all it can."""
+    await measured(site)
+    broker = Broker()
+    feed_of(site, broker).look(broker)
+    return broker.configs()
 
 
 async def test_a_meter_is_a_device_with_what_it_measures(site: Site) -> None:
@@ -72,6 +84,30 @@ async def test_a_meter_is_a_device_with_what_it_measures(site: Site) -> None:
     count = len(broker.history)
     feed_of(site, broker).look(broker)
     assert len(broker.history) == 2 * count  # a new connection tells all again
+
+
+async def test_home_assistant_takes_every_configuration_as_it_stands(site: Site) -> None:
+    configs = await everything(site)
+    assert {topic.split("/")[1] for topic in configs} == set(home_schema.COMPONENTS)
+    shown = {config["state_topic"].rpartition("/")[2] for config in configs.values()}
+    assert shown == {"p", "v", "i", "q", "f", "energy_in_kwh", "energy_out_kwh", "problem"}
+    for topic, config in configs.items():
+        home_schema.check(topic, json.dumps(config))
+
+
+async def test_what_home_assistant_would_refuse_is_seen(site: Site) -> None:
+    topic = "homeassistant/sensor/wattwarden-home/home__grid_energy_in_kwh/config"
+    good = (await everything(site))[topic]
+    for wrong in (
+        {"unit_of_measurement": "kwh"}, {"state_class": "measurement"}, {"state_topics": "a"},
+        {"availability_topic": "a"}, {"device": {"name": "home"}}, {"device_class": "watts"},
+        {"availability_mode": "every"}, {"state_topic": ""}, {"suggested_display_precision": "3"},
+        {"device": {**good["device"], "colour": "red"}}, {"origin": {"sw_version": "1"}},
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="validation error"):
+            home_schema.check(topic, json.dumps(good | wrong))
+    with pytest.raises(ValueError, match="does not look there"):
+        home_schema.check(topic.replace("home__", "home.1__"), json.dumps(good))
 
 
 async def test_another_broker_gets_the_live_values_too(site: Site) -> None:
