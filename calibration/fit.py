@@ -61,32 +61,35 @@ class LoadPoint:
     reference: Reference
 
 
-def fit(
+def fit(  # noqa: PLR0913 - what a record is made of
     no_load: RawSums,
     points: Sequence[LoadPoint],
     *,
     version: int,
     made: str = "",
     repeats: float = REPEATS,
+    kept: Sequence[ChannelRecord] = (),
 ) -> CalibrationRecord:
     """Return the record for all channels of `no_load`.
 
-    `repeats` is how well the reference repeats a voltage: the relative standard deviation of
-    what it read at one point.
-    BadInputError when a channel has no point, when a load was not resistive, too small
-    to be seen, clipped, or against another clamp's direction; the text says which.
+    `kept` are the constants of channels that were not measured this time. `repeats` is how
+    well the reference repeats a voltage: the relative standard deviation of what it read at one
+    point.
+    BadInputError when a channel has no point and is not kept, when a load was not resistive, too
+    small to be seen, clipped, or against another clamp's direction; the text says which.
     """
     if not points:
         msg = "no load was measured: at least one resistive load per channel is needed"
         raise BadInputError(msg)
     voltage = voltage_of(points, repeats, bend_of(shapes(no_load, points)))
+    others = {one.name: one for one in kept}
     channels = []
     for name in no_load.channels:
         own = [point for point in points if point.channel == name]
-        if not own:
+        if not own and name not in others:
             msg = f"channel {name}: no load was measured"
             raise BadInputError(msg)
-        channels.append(_channel(name, no_load, own, voltage))
+        channels.append(_channel(name, no_load, own, voltage) if own else others[name])
     return CalibrationRecord(
         version=version,
         v_gain=voltage.gain,

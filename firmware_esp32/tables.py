@@ -75,8 +75,10 @@ def parse(record: object, names: "Sequence[str]") -> Calibration:
     rows = top.get("ch")
     if not isinstance(rows, list):
         raise BadBundleError(_FORMAT, "ch is not a list")
-    channels = [_channel(_mapping(row, "ch")) for row in rows]
-    if [channel.name for channel in channels] != list(names):
+    read = [_channel(_mapping(row, "ch")) for row in rows]
+    # By name: the gateway knows the channels from `calibrate`, whose object has no order here.
+    channels = [channel for name in names for channel in read if channel.name == name]
+    if [channel.name for channel in channels] != list(names) or len(read) != len(names):
         raise BadBundleError(_FORMAT, "channels differ from this meter's")
     voltage = _mapping(top.get("v"), "v")
     gain = _number(voltage, "gain", "v", _V_RANGE)

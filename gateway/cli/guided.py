@@ -64,6 +64,7 @@ class Guide:
         plan = self._plan
         done = self._op("begin", instrument=plan.instrument, fresh=plan.fresh)
         if done["version"]:
+            self._check_begun(done)
             self._say(f"going on with calibration {done['version']}, which was fitted already")
         else:
             done = self._measure(done, source)
@@ -71,10 +72,20 @@ class Guide:
         self._say(f"calibration {made['version']} is signed and on its way to the meter")
         self._confirmed(int(made["version"]))
         if plan.check:
-            self._check(done, source)
-        else:
-            self._op("drop")
+            self._check(done, source, int(made["version"]))
+        self._op("drop")
         return self._op("show")
+
+    def _check_begun(self, done: dict[str, Any]) -> None:
+        """Refuse channels that a calibration which is fitted already did not measure."""
+        measured = _channels_of(done)
+        missing = [name for name in self._plan.channels if name not in measured]
+        if missing:
+            msg = (
+                f"--channel: calibration {done['version']}, which is not finished, did not measure"
+                f" {missing[0]}; begin anew: --fresh"
+            )
+            raise BadInputError(msg)
 
     def _measure(self, done: dict[str, Any], source: ReferenceSource) -> dict[str, Any]:
         if done["channels"]:
@@ -211,34 +222,42 @@ class Guide:
         )
         raise GatewayError(msg)
 
-    def _check(self, done: dict[str, Any], source: ReferenceSource) -> None:
-        shown = self._op("show")
-        for channel in self._plan.channels or [one["name"] for one in shown["record"]["channels"]]:
-            last = [one["i"] for one in done["loads"][-1:]]
+    def _check(self, done: dict[str, Any], source: ReferenceSource, version: int) -> None:
+        """Check each channel that was measured, but none that agreed before an interruption."""
+        agreed = {c["channel"]: c["passed"] for c in self._op("show", version=version)["checks"]}
+        last = [one["i"] for one in done["loads"][-1:]]  # A, which may still be on
+        for channel in self._plan.channels or _channels_of(done):
+            if agreed.get(channel):
+                continue
             wanted = Wanted(channel, len(done["loads"]) + 1, last, is_check=True)
             if not source.ready(wanted):
                 self._say(f"  {channel} was not checked on another load")
-                self._op("drop")
                 continue
             pairs, seen = self._watch(wanted, done, source)
+            last = [pairs[-1].reference.i]
             mine = _mean([one[channel] for one in seen if channel in one])
             if mine is None:
                 msg = f"channel {channel}: no reading of the meter came while it was checked"
                 raise GatewayError(msg)
-            args = {"pairs": [_plain(pair) for pair in pairs], "shown": mine}
-            check = self._op("check", channel=channel, **args)
-            self._say(
-                f"  check: the meter reads {check['error_pct']:+.2f} % off; ±"
-                f" {check['allowed_pct']:.2f} % are explained"
+            self._compare(channel, pairs, mine)
+
+    def _compare(self, channel: str, pairs: Sequence[Pair], shown: dict[str, float]) -> None:
+        """Tell how the meter agrees with the reference. GatewayError when it does not."""
+        check = self._op(
+            "check", channel=channel, pairs=[_plain(pair) for pair in pairs], shown=shown
+        )
+        self._say(
+            f"  check: the meter reads {check['error_pct']:+.2f} % off; ±"
+            f" {check['allowed_pct']:.2f} % are explained"
+        )
+        if not check["passed"]:
+            msg = (
+                f"channel {channel}: the meter is {check['error_pct']:+.2f} % off at the check,"
+                f" where ± {check['allowed_pct']:.2f} % are explained. Was the reference read"
+                " well, and nothing else running? Calibrate again with --fresh, or go back:"
+                " wattwarden meters calibration rollback"
             )
-            if not check["passed"]:
-                msg = (
-                    f"channel {channel}: the meter is {check['error_pct']:+.2f} % off at the check,"
-                    f" where ± {check['allowed_pct']:.2f} % are explained. Was the reference read"
-                    " well, and nothing else running? Calibrate again with --fresh, or go back:"
-                    " wattwarden meters calibration rollback"
-                )
-                raise GatewayError(msg)
+            raise GatewayError(msg)
 
     def _patiently(self, name: str, **args: object) -> dict[str, Any]:
         """Do what a meter with a weak Wi-Fi may need another try for, and nothing is lost by."""
@@ -252,6 +271,11 @@ class Guide:
 
     def _op(self, name: str, **args: object) -> dict[str, Any]:
         return self._ask(f"calibration.{name}", {"id": self._plan.meter, **args})
+
+
+def _channels_of(done: dict[str, Any]) -> list[str]:
+    """Return the channels that have loads."""
+    return list(dict.fromkeys(one["channel"] for one in done["loads"]))
 
 
 def _remedy(why: str) -> str:

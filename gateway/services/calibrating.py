@@ -12,8 +12,9 @@ import msgspec
 from calibration import judge
 from calibration.apply import Applied
 from calibration.fit import LoadPoint, fit
+from calibration.nominal import nominal_channel
 from calibration.points import Pair, merged, spread
-from calibration.record import POINTS_MAX
+from calibration.record import POINTS_MAX, ChannelRecord
 from calibration.sums import RawSums, combined, parse
 from calibration.uncertainty import COVERAGE, Instrument, repeatability
 from gateway.domain.errors import BadInputError, NotFoundError, TransientError
@@ -185,7 +186,11 @@ class Calibrating:
         return session
 
     async def finish(self, meter: str, *, by: str) -> Made:
-        """Fit, sign and send; called again it sends the same record again."""
+        """Fit, sign and send; called again it sends the same record again.
+
+        Channels without a load keep what the meter has for them. BadInputError when none has a
+        load, or when what the meter has was not made here.
+        """
         session = await self._session(meter)
         if session.version:
             made = await self._one(meter, session.version)
@@ -199,6 +204,7 @@ class Calibrating:
     async def _fitted(self, session: Session, by: str) -> Made:
         now_ms = self._now.wall_ms()
         no_load = _measured(session)
+        kept, note = await self._kept(session, no_load, by) if session.loads else ([], "")
         version = await self._next_version(session.meter, by)
         errors = [spread(one.channel, one.pairs).volts for one in session.loads]
         record = fit(
@@ -207,11 +213,35 @@ class Calibrating:
             version=version,
             made=datetime.fromtimestamp(now_ms / 1000, UTC).date().isoformat(),
             repeats=repeatability(errors) if errors else 1.0,
+            kept=kept,
         )
         return Made(
             session.meter, version, now_ms, by, record, session.instrument, no_load,
-            session.loads,
+            session.loads, note=note,
         )  # fmt: skip
+
+    async def _kept(
+        self, session: Session, no_load: RawSums, by: str
+    ) -> tuple[list[ChannelRecord], str]:
+        """Return what the meter has for the channels without a load, and a note that says so."""
+        measured = {load.channel for load in session.loads}
+        names = [name for name in no_load.channels if name not in measured]
+        if not names:
+            return [], ""
+        runs = _runs(await self._told(session.meter, "report", by))
+        if not runs:
+            return [nominal_channel(name) for name in names], f"{_list(names)} by nominal parts"
+        made = [one for one in await self._store.made(session.meter) if one.version == runs]
+        known = {channel.name: channel for one in made for channel in one.record.channels}
+        for name in names:
+            if name not in known:
+                msg = (
+                    f"channel {name} was not measured, and the meter's calibration {runs} was not"
+                    f" made here, so it cannot be kept. Run this again without --channel, it asks"
+                    f" for loads on {name} too"
+                )
+                raise BadInputError(msg)
+        return [known[name] for name in names], f"{_list(names)} as version {runs}"
 
     async def _next_version(self, meter: str, by: str) -> int:
         """Return a version above all that the gateway or the meter know of."""
@@ -219,9 +249,7 @@ class Calibrating:
         made = await self._store.made(meter)
         known = max((one.version for one in made), default=0)
         told = await self._commands.send(meter, "report", {}, by=by)
-        versions = told.data.get("versions")
-        runs = versions.get(KIND) if isinstance(versions, Mapping) else None
-        return max(known, self._rollout.highest(KIND, meter), runs or 0) + 1
+        return max(known, self._rollout.highest(KIND, meter), _runs(told.data)) + 1
 
     async def _publish(self, made: Made, by: str) -> None:
         body = made.record.as_json().encode()
@@ -235,23 +263,27 @@ class Calibrating:
         return found[0] if found else None
 
     async def check(self, meter: str, channel: str, pairs: Sequence[Pair], shown: Applied) -> Check:
-        """Compare what the meter shows with one more load; the session ends when they agree."""
+        """Compare what the meter shows with one more load; `drop` ends the session.
+
+        BadInputError for a channel that this calibration did not measure.
+        """
         session = await self._session(meter)
         if not session.version:
             msg = f"meter {meter}: nothing was sent yet that could be checked"
             raise BadInputError(msg)
         _check_pairs(pairs)
         made = await self._one(meter, session.version)
+        if all(load.channel != channel for load in made.loads):
+            msg = f"channel {channel}: calibration {made.version} did not measure it"
+            raise BadInputError(msg)
         reference = merged(channel, pairs).reference
         judge.judge_reference(reference, f"channel {channel}, check")
         check = _compare(made, channel, pairs, shown, self._now.wall_ms())
         await self._store.keep(msgspec.structs.replace(made, checks=[*made.checks, check]), session)
-        if check.passed:
-            await self._store.drop_session(meter)
         return check
 
     async def drop(self, meter: str) -> None:
-        """Forget an interrupted session; the calibration in force stays."""
+        """End a session, done or interrupted; the calibration in force stays."""
         await self._store.drop_session(meter)
 
     async def made(self, meter: str) -> Sequence[Made]:
@@ -305,6 +337,17 @@ def _measured(session: Session) -> RawSums:
         msg = f"meter {session.meter}: measure without load first"
         raise BadInputError(msg)
     return session.no_load
+
+
+def _runs(report: Mapping[str, object]) -> int:
+    """Return which calibration a meter says it runs, 0 for nominal parts."""
+    versions = report.get("versions")
+    runs = versions.get(KIND) if isinstance(versions, Mapping) else None
+    return runs if isinstance(runs, int) else 0
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names)
 
 
 def _check_pairs(pairs: Sequence[Pair]) -> None:

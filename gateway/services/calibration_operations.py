@@ -106,7 +106,7 @@ async def _status(calibrating: Calibrating, args: Args, _: str) -> Result:
 
 
 async def _drop(calibrating: Calibrating, args: Args, _: str) -> Result:
-    """Forget an interrupted session."""
+    """End a session, done or interrupted."""
     await calibrating.drop(_meter(args))
     return {"id": _meter(args)}
 

@@ -33,6 +33,29 @@ def test_a_record_is_read() -> None:
     assert (row.sign, row.noise, row.leak_p, row.leak_q) == (-1, 10.5, 0.001, -0.002)
 
 
+@pytest.mark.parametrize(
+    ("told", "names", "known"),
+    [
+        ("grid load1", "load1 grid", True),
+        ("grid load1", "grid load1", True),
+        ("grid load1", "grid", False),
+        ("grid", "grid load1", False),
+        ("grid grid", "grid load1", False),
+        ("grid grid", "grid", False),
+    ],
+)
+def test_channels_are_known_by_name_in_any_order(told: str, names: str, known: bool) -> None:  # noqa: FBT001 - of the table
+    record = good()
+    row = record["ch"][0]
+    record["ch"] = [{**row, "name": name, "noise": float(len(name))} for name in told.split()]
+    if not known:
+        with pytest.raises(BadBundleError, match="channels differ"):
+            tables.parse(record, names.split())
+        return
+    made = tables.parse(record, names.split())
+    assert [(c.name, c.noise) for c in made.channels] == [(n, len(n)) for n in names.split()]
+
+
 def test_a_copy_says_the_same() -> None:
     first = tables.loads(memoryview(json.dumps(good()).encode()), NAMES)
     again = first.copy()

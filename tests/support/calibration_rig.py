@@ -14,10 +14,10 @@ from simulation.canned import CannedChain
 from simulation.chain import Chain
 from simulation.fleet import Setup
 from simulation.sources import FaultySource, Load, SteadySource, Wire
-from tests.support.meter_site import MeterSite
+from tests.support.meter_site import NAMES, MeterSite
 
 LOADS_A = (0.1, 0.3, 1.0, 5.0, 20.0)
-CHECK_A = 3.0
+CHECKS_A = (3.0, 2.0)  # of the first clamp, of the second
 ROW_S = 0.04  # of the bench's time; an accelerated meter's is more
 
 
@@ -76,11 +76,12 @@ class Bench:
         rest_ms: int = 0,
         loads_a: Sequence[float] = LOADS_A,
         canned: bool = False,
+        clamps: int = 1,
     ) -> None:
         self.site, self.name = site, name
         self.loads_a = loads_a
         self.random = np.random.default_rng([seed, 99])
-        self.chain = (CannedChain if canned else Chain)(1000 + seed, 1)
+        self.chain = (CannedChain if canned else Chain)(1000 + seed, clamps)
         self.chain.temperature_c = float(self.random.uniform(18.0, 28.0))
         self.hz = 50.0 if canned else 50.0 + float(self.random.uniform(-0.15, 0.15))
         self.drift_hz = 0.0 if canned else 0.05
@@ -92,14 +93,18 @@ class Bench:
         self.fault: Callable[[SteadySource], object] | None = None
         self.put(0.0)
 
-    def put(self, amps: float, *, volts: float | None = None, load: Load | None = None) -> None:
+    def put(
+        self, amps: float, *, volts: float | None = None, load: Load | None = None, clamp: int = 0
+    ) -> None:
         """Switch a resistive load on in place of the one before, or none (0 A), or any load."""
         volts = volts or float(self.random.uniform(225.0, 235.0))
         wire = Wire(volts_v=volts, frequency_hz=self.hz, drift_hz=self.drift_hz)
         if load is None:
             load = Load(volts * amps) if amps else None
-        source = SteadySource(wire, [load] if load else [])
-        true = source.truth(0)
+        loads: list[list[Load]] = [[] for _ in range(self.chain.clamps)]
+        loads[clamp] = [load] if load else []
+        source = SteadySource(wire, *loads)
+        true = source.truth(clamp)
         supplied = self.site.fleet.supply.meter(self.name)
         loaded = load is not None and self.fault is not None
         supplied.source = self.fault(source) if loaded else source  # type: ignore[assignment,misc]
@@ -120,10 +125,12 @@ class Bench:
         """Do what a line of the session asks for."""
         if line.startswith("Without load"):
             self.put(0.0)
-        elif line.startswith("load "):
-            self.put(self.loads_a[int(line.split()[1]) - 1])
-        elif line.startswith("one more load"):
-            self.put(CHECK_A)
+        elif line.startswith(("load ", "one more load")):
+            words = line.partition(":")[0].split()  # "load 1 on grid", "… to check on grid"
+            clamp = NAMES.index(words[-1])
+            is_load = words[0] == "load"
+            amps = self.loads_a[int(words[1]) - 1] if is_load else CHECKS_A[clamp]
+            self.put(amps, clamp=clamp)
 
     def attend(self, session: subprocess.Popen[str]) -> tuple[int, str, str]:
         """Switch loads until the session ends; return its status, what it said, its errors."""
@@ -136,7 +143,7 @@ class Bench:
         errors = session.stderr.read()
         return session.wait(timeout=30), "".join(said), errors
 
-    def reads(self, windows: int = 10) -> tuple[float, float, float]:
+    def reads(self, windows: int = 10, channel: str = "grid") -> tuple[float, float, float]:
         """Return V, A, W of the meter's next windows: means, of A the root of the mean square."""
         watcher = self.site.watcher
         after_ms = watcher.ask(self.name, "report")["up"] + 1500
@@ -145,8 +152,8 @@ class Bench:
             rows = [row for row in watcher.heard[self.name] if row.up > after_ms][:windows]
             if (n := len(rows)) == windows:
                 break
-        amps = math.sqrt(sum(row.i["grid"] ** 2 for row in rows) / n)
-        return sum(row.v for row in rows) / n, amps, sum(row.p["grid"] for row in rows) / n
+        amps = math.sqrt(sum(row.i[channel] ** 2 for row in rows) / n)
+        return sum(row.v for row in rows) / n, amps, sum(row.p[channel] for row in rows) / n
 
     def calibrate(self, *more: str) -> tuple[int, str, str]:
         """Go through a whole session."""

@@ -86,7 +86,7 @@ class Daemon:
         return {}
 
     def _show(self, _: object) -> dict[str, Any]:
-        return {"version": 7, "record": {"channels": [{"name": "grid"}]}}
+        return {"version": 7, "checks": []}
 
 
 class Person:
@@ -141,7 +141,7 @@ def test_readings_of_a_file_make_a_session(tmp_path: Path, said: list[str]) -> N
     assert daemon.loads == pytest.approx([1.0, 5.0])
     assert "switch off or unplug everything" in person.heard[0]
     assert any("the meter reads +0.10 % off" in line for line in said)
-    assert daemon.calls[-2:] == ["check", "show"]
+    assert daemon.calls[-3:] == ["check", "drop", "show"]
 
 
 def test_a_meter_that_does_not_answer_is_asked_again(

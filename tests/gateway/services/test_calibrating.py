@@ -1,90 +1,13 @@
 """A session's steps in the daemon: kept, gone on with, refused in words, checked, taken back."""
 
 import asyncio
-import json
-import math
 from types import SimpleNamespace
 from typing import Any, cast
 
-import numpy as np
 import pytest
 
-from calibration.nominal import A_PER_CODE, V_PER_CODE
-from gateway.adapters.memory_care import MemoryBundles, MemoryCalibrations, MemoryCommands
 from gateway.domain.errors import BadInputError, NotFoundError
-from gateway.domain.meters import MeterInfo
-from gateway.services.calibrating import Calibrating
-from gateway.services.calibration_operations import calibration_operations
-from gateway.services.commands import Commands
-from gateway.services.ledger import Ledger, Meter
-from gateway.services.rollout import Rollout
-from tests.gateway.services.site_rig import FakeNow
-from tests.support.signing import Signer
-
-NOISE = 3.2
-INSTRUMENT = {"name": "PM-231", "class_pct": 0.2, "digit_v": 0.0, "digit_p": 0.0}
-
-
-class Rig:
-    """The operations over memory, with a nominal meter that measures `amps` at 230 V."""
-
-    def __init__(self) -> None:
-        self.ledger = Ledger()
-        self.ledger.meters["kitchen"] = Meter(1, MeterInfo("kitchen"))
-        self.amps, self.off, self.refusal = 0.0, 1.0, ""
-        self.random = np.random.default_rng(3)
-        self.desired: list[dict[str, Any]] = []
-        self.audit: list[str] = []
-        now = FakeNow()
-        self.commands = Commands(MemoryCommands(), self._send, lambda: self.ledger, now, self._note)
-        self.rollout = Rollout(MemoryBundles(), self._send, lambda: self.ledger, now)
-        self.store = MemoryCalibrations()
-        self.calibrating = Calibrating(
-            self.store, commands=self.commands, rollout=self.rollout,
-            key=lambda: cast("Any", Signer(5)), latest=lambda _: None, now=now,
-        )  # fmt: skip
-        self.names = calibration_operations(self.calibrating, self._note, "home")
-
-    async def _note(self, who: str, what: str, detail: str) -> None:
-        self.audit.append(f"{who} {what} {detail}")
-
-    def _send(self, meter: str, tail: str, payload: bytes, *, retain: bool = False) -> bool:
-        body = json.loads(payload)
-        assert retain == (tail == "desired")
-        if tail == "desired":
-            self.desired = body["bundles"]
-        else:
-            asyncio.get_running_loop().call_soon(self._answer, meter, body)
-        return True
-
-    def _answer(self, meter: str, cmd: dict[str, Any]) -> None:
-        data = {"up": 5, "versions": {"calibration": 4}} if cmd["kind"] == "report" else self.sums()
-        answer = {"id": cmd["id"], "ok": not self.refusal, "error": self.refusal, "data": data}
-        self.commands.heard(meter, json.dumps(answer).encode())
-
-    def sums(self) -> dict[str, Any]:
-        v, i = 230 / V_PER_CODE, self.amps * self.off / A_PER_CODE
-        chance = NOISE * v / math.sqrt(5 * 3000)
-        p, q = v * i + self.random.normal(0, chance), self.random.normal(0, chance)
-        row = {"rms": math.hypot(i, NOISE), "mean": 2048.0, "p": p, "q": q, "clipped": 0}
-        return {"windows": 5, "f": 50.0, "v": {"rms": v, "mean": 2048.0}, "ch": {"grid": row}}
-
-    async def op(self, name: str, **args: object) -> Any:  # noqa: ANN401 - JSON
-        return await self.names[f"calibration.{name}"]({"id": "kitchen", **args}, "ada")
-
-    async def stretches(self, amps: float, n: int = 6) -> list[dict[str, Any]]:
-        self.amps = amps
-        return [(await self.op("collect", seconds=5))["sums"] for _ in range(n)]
-
-    async def pairs(self, amps: float) -> list[dict[str, Any]]:
-        true = {"v": 230.0, "i": amps, "p": 230 * amps}
-        return [{"sums": sums, "reference": true} for sums in await self.stretches(amps)]
-
-    async def measured(self, *loads: float) -> None:
-        await self.op("begin", instrument=INSTRUMENT)
-        await self.op("no_load", parts=await self.stretches(0.0, 12))
-        for amps in loads:
-            await self.op("load", channel="grid", pairs=await self.pairs(amps))
+from tests.gateway.services.calibrating_rig import INSTRUMENT, Rig
 
 
 async def test_a_whole_session() -> None:
@@ -104,6 +27,7 @@ async def test_a_whole_session() -> None:
     check = await rig.op("check", channel="grid", pairs=await rig.pairs(3.0), shown=shown)
     assert check["passed"]
     assert check["error_pct"] == pytest.approx(100 * 2 / 690, rel=1e-6)
+    await rig.op("drop")
     with pytest.raises(NotFoundError, match="no calibration has been begun"):
         await rig.op("finish")  # it is over
     page = (await rig.op("certificate"))["html"]
@@ -203,7 +127,7 @@ async def test_what_the_meter_shows_is_of_that_moment() -> None:
     ]
     calls = iter([*readings, *[readings[-1]] * 1000])
     rig.calibrating._latest = lambda _: cast("Any", next(calls))  # noqa: SLF001 - its port
-    rig.amps = 3.0
+    rig.amps = {"grid": 3.0}
     collecting = asyncio.create_task(rig.op("collect", seconds=5, shown=True))
     await asyncio.sleep(0.3)
     assert not collecting.done()  # two readings are few
