@@ -147,6 +147,11 @@ class _Somebody:
         click.echo(f"  {problem}")
         return click.confirm("Measure this load once more?", default=True, err=True)
 
+    def back(self, problem: str) -> bool:
+        """Tell what is wrong with the calibration; return whether to take it back."""
+        click.echo(f"  {problem}")
+        return click.confirm("Go back to what was before?", default=False, err=True)
+
 
 class _Nobody:
     """Nobody can be asked: what is wrong ends the session, which can be gone on with."""
@@ -157,4 +162,8 @@ class _Nobody:
 
     def again(self, problem: str) -> bool:  # noqa: ARG002 - the port's
         """Return False."""
+        return False
+
+    def back(self, problem: str) -> bool:  # noqa: ARG002 - the port's
+        """Return False: it stays in force, and the error says how to take it back."""
         return False

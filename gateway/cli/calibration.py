@@ -37,6 +37,10 @@ def show_one(meter: str, version: int | None, config: Path, *, as_json: bool) ->
         f"calibration {found['version']} of {meter}, made {when} by {found['by']}"
         f" ({found['state']}{' ' + str(found['why']) if found['why'] else ''})"
     )
+    if found["note"]:
+        click.echo(found["note"])
+    if not found["points"]:
+        return
     show(
         ("channel", "A", "W", "residual", "uncertainty (k = 2)"),
         [
@@ -110,12 +114,15 @@ def compare(meter: str, first: int, second: int, config: Path) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @config_option
 def rollback(meter: str, version: int | None, config: Path, *, yes: bool) -> None:
-    """Send an earlier calibration again; it gets a new version, since versions only rise."""
+    """Send an earlier calibration again; it gets a new version, since versions only rise.
+
+    Before the first one the meter read by nominal parts: taken back, it does so again.
+    """
     if not yes:
         click.confirm(f"Give {meter} an earlier calibration?", abort=True, err=True)
     args: dict[str, object] = {"id": meter, "version": version}
     made = invoke(Settings.load(config), "calibration.rollback", args)
-    click.echo(f"{meter} is given calibration {made['version']}, {made['note']}")
+    click.echo(f"{meter} is given calibration {made['version']}: {made['note']}")
 
 
 @calibration.command(epilog=example("wattwarden meters calibration certificate kitchen k.html"))

@@ -32,6 +32,9 @@ class Person(Protocol):
     def again(self, problem: str) -> bool:
         """Tell what is wrong with a load; return whether to measure it once more."""
 
+    def back(self, problem: str) -> bool:
+        """Tell what is wrong with the calibration; return whether to take it back."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -239,25 +242,34 @@ class Guide:
             if mine is None:
                 msg = f"channel {channel}: no reading of the meter came while it was checked"
                 raise GatewayError(msg)
-            self._compare(channel, pairs, mine)
+            args = {"pairs": [_plain(pair) for pair in pairs], "shown": mine}
+            self._judged(channel, version, self._op("check", channel=channel, **args))
 
-    def _compare(self, channel: str, pairs: Sequence[Pair], shown: dict[str, float]) -> None:
-        """Tell how the meter agrees with the reference. GatewayError when it does not."""
-        check = self._op(
-            "check", channel=channel, pairs=[_plain(pair) for pair in pairs], shown=shown
-        )
+    def _judged(self, channel: str, version: int, check: dict[str, Any]) -> None:
+        """Say how meter and reference agree. GatewayError when they do not, or it is taken back."""
         self._say(
             f"  check: the meter reads {check['error_pct']:+.2f} % off; ±"
             f" {check['allowed_pct']:.2f} % are explained"
         )
-        if not check["passed"]:
+        if check["passed"]:
+            return
+        problem = (
+            f"channel {channel}: the meter is {check['error_pct']:+.2f} % off at the check,"
+            f" where ± {check['allowed_pct']:.2f} % are explained. Was the reference read"
+            f" well, and nothing else running? Calibration {version} is in force all the same."
+        )
+        if self._person.back(problem):
+            back = self._op("rollback")
             msg = (
-                f"channel {channel}: the meter is {check['error_pct']:+.2f} % off at the check,"
-                f" where ± {check['allowed_pct']:.2f} % are explained. Was the reference read"
-                " well, and nothing else running? Calibrate again with --fresh, or go back:"
-                " wattwarden meters calibration rollback"
+                f"calibration {version} was taken back: the meter is given {back['version']},"
+                f" {back['note']}"
             )
             raise GatewayError(msg)
+        msg = (
+            f"{problem} Calibrate again with --fresh, or go back to what was before, nominal parts"
+            f" where nothing was: wattwarden meters calibration rollback {self._plan.meter}"
+        )
+        raise GatewayError(msg)
 
     def _patiently(self, name: str, **args: object) -> dict[str, Any]:
         """Do what a meter with a weak Wi-Fi may need another try for, and nothing is lost by."""

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -12,22 +12,16 @@ import msgspec
 from calibration import judge
 from calibration.apply import Applied
 from calibration.fit import LoadPoint, fit
-from calibration.nominal import nominal_channel
+from calibration.nominal import nominal_channel, nominal_record
 from calibration.points import Pair, merged, spread
 from calibration.record import POINTS_MAX, ChannelRecord
 from calibration.sums import RawSums, combined, parse
-from calibration.uncertainty import COVERAGE, Instrument, repeatability
+from calibration.uncertainty import Instrument, repeatability
 from gateway.domain.errors import BadInputError, NotFoundError, TransientError
 from gateway.domain.readings import Stored
 from gateway.services.bundle_forms import Progress, signed_text
-from gateway.services.calibration_forms import (
-    PERCENT,
-    CalibrationStore,
-    Check,
-    Load,
-    Made,
-    Session,
-)
+from gateway.services.calibration_checks import Seen, compared
+from gateway.services.calibration_forms import CalibrationStore, Check, Load, Made, Session
 from gateway.services.commands import Commands
 from gateway.services.placer import Now
 from gateway.services.rollout import Rollout
@@ -36,9 +30,7 @@ KIND = "calibration"
 LONGEST_COLLECT_S = 30  # of one stretch: callers wait for a minute at most
 MOST_PAIRS = 400
 LOOK_S = 0.05
-# At k = 2 one right calibration in twenty would be refused, at k = 3 one in some hundred.
-CHECK_COVERAGE = 3.0
-SHOWN_S, SHOWN_LEAST = 20.0, 3
+SHOWN_S = 20.0
 TOO_LATE = "expired"  # a meter's answer to an order that is older than its time to live
 
 
@@ -54,22 +46,6 @@ class Collected(msgspec.Struct, frozen=True):
 
     sums: RawSums
     shown: Mapping[str, Applied]
-
-
-@dataclass
-class _Seen:
-    """Readings that began after a moment of the meter's own clock."""
-
-    after_up_ms: int
-    rows: list[Stored] = field(default_factory=list)
-    enough: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def add(self, reading: Stored) -> None:
-        """Take a reading that is not too old."""
-        if reading.up_ms - reading.dt_ms >= self.after_up_ms:
-            self.rows.append(reading)
-        if len(self.rows) >= SHOWN_LEAST:
-            self.enough.set()
 
 
 class Calibrating:
@@ -116,7 +92,7 @@ class Calibrating:
         if not shown:
             return Collected(parse(await self._told(meter, "calibrate", by, seconds=seconds)), {})
         up = (await self._told(meter, "report", by)).get("up")
-        rows = _Seen(up if isinstance(up, int) else 0)
+        rows = Seen(up if isinstance(up, int) else 0)
         watching = asyncio.create_task(self._watch(meter, rows))
         try:
             data = await self._told(meter, "calibrate", by, seconds=seconds)
@@ -126,7 +102,7 @@ class Calibrating:
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
-        return Collected(parse(data), _means(rows.rows))
+        return Collected(parse(data), rows.means())
 
     async def _told(self, meter: str, kind: str, by: str, **args: object) -> dict[str, object]:
         done = await self._commands.send(meter, kind, args, by=by)
@@ -141,7 +117,7 @@ class Calibrating:
             raise BadInputError(msg)
         return done.data
 
-    async def _watch(self, meter: str, seen: "_Seen") -> None:
+    async def _watch(self, meter: str, seen: Seen) -> None:
         """Note each reading of the meter, until cancelled."""
         before = None
         while True:
@@ -211,7 +187,7 @@ class Calibrating:
             no_load,
             _points(session.loads),
             version=version,
-            made=datetime.fromtimestamp(now_ms / 1000, UTC).date().isoformat(),
+            made=_date(now_ms),
             repeats=repeatability(errors) if errors else 1.0,
             kept=kept,
         )
@@ -278,7 +254,7 @@ class Calibrating:
             raise BadInputError(msg)
         reference = merged(channel, pairs).reference
         judge.judge_reference(reference, f"channel {channel}, check")
-        check = _compare(made, channel, pairs, shown, self._now.wall_ms())
+        check = compared(made, session.instrument, channel, pairs, shown, self._now.wall_ms())
         await self._store.keep(msgspec.structs.replace(made, checks=[*made.checks, check]), session)
         return check
 
@@ -295,25 +271,44 @@ class Calibrating:
         return await self._one(meter, version)
 
     async def rollback(self, meter: str, version: int | None, *, by: str) -> Made:
-        """Send an earlier record again under a new version; by default the one before."""
+        """Send an earlier record again under a new version; by default the one before.
+
+        Before the first one are nominal parts. A session whose record was sent ends with it.
+        NotFoundError when the meter was given nothing that was made here.
+        """
         made = await self._store.made(meter)
         wanted = self._rollout.wanted_version(KIND, meter)
         earlier = [one for one in made if one.version < (wanted or 0)]
-        chosen = await self._one(meter, version) if version is not None else None
-        if chosen is None and not earlier:
-            msg = f"meter {meter} has no calibration before this one"
+        if version is not None:
+            earlier = [await self._one(meter, version)]
+        now = [one for one in made if one.version == wanted]
+        if not earlier and not now:
+            msg = f"meter {meter} has no calibration that was made here, so none to take back"
             raise NotFoundError(msg)
-        old = chosen or earlier[0]
         number = await self._next_version(meter, by)
-        again = msgspec.structs.replace(
-            old,
-            version=number,
-            record=replace(old.record, version=number),
-            note=f"as version {old.version}",
-        )
+        if earlier:
+            again = msgspec.structs.replace(
+                earlier[0],
+                version=number,
+                record=replace(earlier[0].record, version=number),
+                note=f"as version {earlier[0].version}",
+            )
+        else:
+            again = self._nominal(now[0], number, by)
+        session = await self._store.session(meter)
+        if session is not None and session.version:
+            await self._store.drop_session(meter)  # gone on with, it would send what was taken back
         await self._store.keep(again, None)
         await self._publish(again, by)
         return again
+
+    def _nominal(self, first: Made, version: int, by: str) -> Made:
+        """Return what a meter had before its first calibration, as a version of its own."""
+        now_ms = self._now.wall_ms()
+        names = [channel.name for channel in first.record.channels]
+        record = nominal_record(names, version, _date(now_ms))
+        note = f"nominal parts, as before version {first.version}"
+        return Made(first.meter, version, now_ms, by, record, note=note)
 
     async def _session(self, meter: str) -> Session:
         session = await self._store.session(meter)
@@ -339,6 +334,10 @@ def _measured(session: Session) -> RawSums:
     return session.no_load
 
 
+def _date(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).date().isoformat()
+
+
 def _runs(report: Mapping[str, object]) -> int:
     """Return which calibration a meter says it runs, 0 for nominal parts."""
     versions = report.get("versions")
@@ -358,30 +357,3 @@ def _check_pairs(pairs: Sequence[Pair]) -> None:
 
 def _points(loads: Sequence[Load]) -> list[LoadPoint]:
     return [merged(load.channel, load.pairs) for load in loads]
-
-
-def _means(rows: Sequence[Stored]) -> dict[str, Applied]:
-    """Return per channel the means of what a meter showed; nothing without readings."""
-    out: dict[str, Applied] = {}
-    names = rows[0].ch if rows else ()
-    for name in names:
-        good = [
-            (row.v, row.ch[name].i, row.ch[name].p, row.ch[name].q or 0.0)
-            for row in rows
-            if name in row.ch and None not in (row.v, row.ch[name].i, row.ch[name].p)
-        ]
-        if good:
-            columns = zip(*good, strict=True)
-            v, i, p, q = (sum(x or 0.0 for x in column) / len(good) for column in columns)
-            out[name] = Applied(v, i, p, q)
-    return out
-
-
-def _compare(made: Made, channel: str, pairs: Sequence[Pair], shown: Applied, at_ms: int) -> Check:
-    reference = merged(channel, pairs).reference
-    left = made.budget().of_load(channel, v=reference.v, i=reference.i)
-    scatter = spread(channel, pairs).gain if len(pairs) > 1 else 0.0
-    own = COVERAGE * (made.instrument.power(reference.p) ** 2 + scatter**2) ** 0.5
-    allowed = CHECK_COVERAGE / COVERAGE * (left.p**2 + own**2) ** 0.5
-    error = abs(shown.p) / reference.p - 1
-    return Check(channel, at_ms, shown, reference, PERCENT * error, PERCENT * allowed)

@@ -12,6 +12,7 @@ from calibration.points import Pair, merged
 from calibration.record import CalibrationRecord
 from calibration.sums import RawSums
 from calibration.uncertainty import Budget, Instrument, budget
+from gateway.domain.errors import NotFoundError
 
 PERCENT = 100.0
 # W and power factor of loads that a calibration's uncertainty is told for, as means of 10 s.
@@ -60,21 +61,27 @@ class Session(msgspec.Struct):
 
 
 class Made(msgspec.Struct, frozen=True):
-    """A calibration record with all that it was made from. `note` tells where it came from."""
+    """A calibration record with all that it was made from. `note` tells where it came from.
+
+    Of nominal parts nothing was measured: no instrument, no loads.
+    """
 
     meter: str
     version: int
     made_ms: int
     by: str
     record: CalibrationRecord
-    instrument: Instrument
-    no_load: RawSums
-    loads: Sequence[Load]
+    instrument: Instrument | None = None
+    no_load: RawSums | None = None
+    loads: Sequence[Load] = ()
     checks: Sequence[Check] = ()
     note: str = ""
 
     def budget(self) -> Budget:
-        """Return its uncertainty budget."""
+        """Return its uncertainty budget. NotFoundError for nominal parts, which have none."""
+        if self.no_load is None or self.instrument is None or not self.loads:
+            msg = f"calibration {self.version} of {self.meter} is nominal parts, not measured"
+            raise NotFoundError(msg)
         loads = [(load.channel, load.pairs) for load in self.loads]
         return budget(self.no_load, loads, self.record, self.instrument)
 
@@ -100,8 +107,31 @@ class CalibrationStore(Protocol):
 
 def shown(made: Made) -> dict[str, object]:
     """Return a calibration for people and programs; see docs/calibration.md."""
-    left = made.budget()
-    points = [
+    left = made.budget() if made.loads else None
+    return {
+        "meter": made.meter,
+        "version": made.version,
+        "made": made.made_ms,
+        "by": made.by,
+        "note": made.note,
+        "reference": asdict(made.instrument) if made.instrument else None,
+        "voltage_uncertainty_pct": PERCENT * 2 * left.volts if left else None,
+        "points": _points(made, left) if left else [],
+        "loads": [
+            _expected(left, name, watts, factor)
+            for name in dict.fromkeys(load.channel for load in made.loads)
+            for watts, factor in TYPICAL
+        ]
+        if left
+        else [],
+        "checks": [{**msgspec.to_builtins(check), "passed": check.passed} for check in made.checks],
+        "record": msgspec.to_builtins(made.record),
+    }
+
+
+def _points(made: Made, left: Budget) -> list[dict[str, object]]:
+    """Return each load with its residual and budget."""
+    return [
         {
             "channel": load.channel,
             "i": point.i,
@@ -120,23 +150,6 @@ def shown(made: Made) -> dict[str, object]:
         }
         for load, point in zip(made.loads, left.points, strict=True)
     ]
-    return {
-        "meter": made.meter,
-        "version": made.version,
-        "made": made.made_ms,
-        "by": made.by,
-        "note": made.note,
-        "reference": asdict(made.instrument),
-        "voltage_uncertainty_pct": PERCENT * 2 * left.volts,
-        "points": points,
-        "loads": [
-            _expected(left, name, watts, factor)
-            for name in dict.fromkeys(load.channel for load in made.loads)
-            for watts, factor in TYPICAL
-        ],
-        "checks": [{**msgspec.to_builtins(check), "passed": check.passed} for check in made.checks],
-        "record": msgspec.to_builtins(made.record),
-    }
 
 
 def _expected(left: Budget, channel: str, watts: float, factor: float) -> dict[str, object]:

@@ -11,7 +11,7 @@ from calibration.certificate import certificate
 from calibration.points import Pair, settled
 from calibration.sums import RawSums
 from calibration.uncertainty import Instrument
-from gateway.domain.errors import BadInputError
+from gateway.domain.errors import BadInputError, NotFoundError
 from gateway.services.calibrating import Calibrating
 from gateway.services.calibration_forms import Load, Made, Session, shown
 
@@ -123,13 +123,16 @@ async def _list(calibrating: Calibrating, args: Args, _: str) -> Result:
 
 
 async def _certificate(calibrating: Calibrating, site: str, args: Args, _: str) -> Result:
-    """Return {html}: one page about {id, version?}."""
+    """Return {html}: one page about {id, version?}; NotFoundError for nominal parts."""
     made = await calibrating.one(_meter(args), _version(args))
+    if not made.loads:
+        msg = f"calibration {made.version} is nominal parts: nothing was measured"
+        raise NotFoundError(msg)
     return {"html": certificate(shown(made), site=site), "version": made.version}
 
 
 async def _rollback(calibrating: Calibrating, args: Args, who: str) -> Result:
-    """Send an earlier one again: {id, version?} gives it under its new version."""
+    """Send an earlier one again, or nominal parts: {id, version?} gives it as a new version."""
     return shown(await calibrating.rollback(_meter(args), _version(args), by=who))
 
 

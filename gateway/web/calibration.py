@@ -57,7 +57,11 @@ class LoadOut(BaseModel):
 
 
 class CalibrationOut(BaseModel):
-    """One calibration; `state` is "running", "refused", … of the newest, "earlier" of others."""
+    """One calibration; `state` is "running", "refused", … of the newest, "earlier" of others.
+
+    Nominal parts, which a meter has after its first one was taken back, have no reference, no
+    points and no loads.
+    """
 
     meter: str
     version: int
@@ -66,8 +70,8 @@ class CalibrationOut(BaseModel):
     note: str
     state: str
     why: str
-    reference: ReferenceOut
-    voltage_uncertainty_pct: float
+    reference: ReferenceOut | None
+    voltage_uncertainty_pct: float | None
     points: list[PointOut]
     loads: list[LoadOut]
     checks: list[dict[str, Any]]

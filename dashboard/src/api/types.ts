@@ -237,7 +237,7 @@ export interface Calibration {
   by: string;
   state: string;
   why: string;
-  reference: { name: string; class_pct: number };
+  reference: { name: string; class_pct: number } | null; // of nominal parts
   loads: { channel: string; p: number; factor: number; p_pct: number }[];
   checks: { passed: boolean }[];
 }

@@ -85,6 +85,9 @@ class Daemon:
     def _drop(self, _: object) -> dict[str, Any]:
         return {}
 
+    def _rollback(self, _: object) -> dict[str, Any]:
+        return {"version": 8, "note": "nominal parts, as before version 7"}
+
     def _show(self, _: object) -> dict[str, Any]:
         return {"version": 7, "checks": []}
 
@@ -95,6 +98,7 @@ class Person:
     def __init__(self, patience: int = 9) -> None:
         self.heard: list[str] = []
         self.patience = patience
+        self.goes_back = False
 
     def wait(self, text: str) -> None:
         self.heard.append(text)
@@ -103,6 +107,10 @@ class Person:
         self.heard.append(problem)
         self.patience -= 1
         return self.patience >= 0
+
+    def back(self, problem: str) -> bool:
+        self.heard.append(problem)
+        return self.goes_back
 
 
 @pytest.fixture
@@ -207,8 +215,18 @@ def test_a_meter_that_refuses_is_quoted(
 def test_a_check_that_fails_says_what_to_do(tmp_path: Path, said: list[str]) -> None:
     daemon = Daemon()
     daemon.passed = False
-    with pytest.raises(GatewayError, match="calibration rollback"):
+    with pytest.raises(GatewayError, match=r"in force all the same.* calibration rollback kitchen"):
         guide(daemon, said).run(listed(daemon, tmp_path / "r.csv", said.append, *ROWS))
+    assert "drop" not in daemon.calls  # the same command checks once more
+
+
+def test_a_check_that_fails_can_be_taken_back_at_once(tmp_path: Path, said: list[str]) -> None:
+    daemon, person = Daemon(), Person()
+    daemon.passed, person.goes_back = False, True
+    with pytest.raises(GatewayError, match="taken back: the meter is given 8, nominal parts"):
+        guide(daemon, said, person).run(listed(daemon, tmp_path / "r.csv", said.append, *ROWS))
+    assert "in force all the same" in person.heard[-1]
+    assert daemon.calls[-1] == "rollback"
 
 
 def test_unknown_channels_are_named(tmp_path: Path, said: list[str]) -> None:

@@ -71,6 +71,10 @@ class Session:
         """Give up."""
         return False
 
+    def back(self, _: str) -> bool:
+        """Leave it in force."""
+        return False
+
 
 @pytest.fixture
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:

@@ -4,8 +4,10 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
+from calibration.nominal import nominal_channel
 from gateway.domain.errors import BadInputError, NotFoundError
 from tests.gateway.services.calibrating_rig import INSTRUMENT, Rig
 
@@ -59,8 +61,6 @@ async def test_back_to_the_one_before_under_a_new_version() -> None:
     rig = Rig()
     await rig.measured(1.0, 5.0)
     await rig.op("finish")
-    with pytest.raises(NotFoundError, match="no calibration before"):
-        await rig.op("rollback")
     await rig.op("begin", instrument=INSTRUMENT, fresh=True)
     rig.off = 1.01
     await rig.measured(1.0, 5.0)
@@ -72,6 +72,40 @@ async def test_back_to_the_one_before_under_a_new_version() -> None:
     assert [one["version"] for one in rig.desired] == [7]
     states = [(one["version"], one["state"]) for one in (await rig.op("list"))["items"]]
     assert states == [(7, "announced"), (6, "earlier"), (5, "earlier")]
+
+
+async def test_the_first_one_goes_back_to_nominal_parts() -> None:
+    rig = Rig()
+    rig.runs, rig.obeys = 0, True
+    with pytest.raises(NotFoundError, match="no calibration that was made here"):
+        await rig.op("rollback")
+    rig.off = 1.2
+    await rig.measured(1.0, 5.0)
+    await rig.op("finish")
+    back = await rig.op("rollback")
+    assert (back["version"], back["note"]) == (2, "nominal parts, as before version 1")
+    assert back["record"]["channels"] == msgspec.to_builtins([nominal_channel("grid")])
+    assert (back["reference"], back["points"], back["loads"]) == (None, [], [])
+    await asyncio.sleep(0)  # the meter obeys
+    await rig.stretches(1.0, 1)
+    assert rig.reads("grid").p == pytest.approx(230 * 1.2, rel=0.02)
+    assert (await rig.op("show"))["state"] == "running"
+    with pytest.raises(NotFoundError, match="nothing was measured"):
+        await rig.op("certificate")
+    assert (await rig.op("certificate", version=1))["version"] == 1
+    assert (await rig.op("rollback"))["note"] == "as version 1"  # and there again
+
+
+async def test_what_was_taken_back_is_not_gone_on_with() -> None:
+    rig = Rig()
+    await rig.measured(1.0, 5.0)
+    await rig.op("finish")
+    await rig.op("rollback")
+    assert (await rig.op("begin", instrument=INSTRUMENT))["version"] == 0
+    await rig.measured(1.0)
+    await rig.op("rollback")
+    again = await rig.op("begin", instrument=INSTRUMENT)
+    assert len(again["loads"]) == 1  # what is being measured stays
 
 
 async def test_steps_in_the_wrong_order_and_wrong_measurements() -> None:

@@ -21,6 +21,7 @@ export function CalibrationCard({ meter, nowMs }: { meter: Meter; nowMs: number 
 }
 
 function Made({ cal, meter, nowMs }: { cal: Calibration; meter: Meter; nowMs: number }) {
+  if (cal.reference === null) return <p className="muted">{t("meters.cal.none")}</p>;
   const passed = cal.checks.filter((check) => check.passed).length;
   const usual = cal.loads.filter((load) => load.p === USUAL_W && load.factor === 1);
   return (

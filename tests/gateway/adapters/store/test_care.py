@@ -114,7 +114,8 @@ def calibration(version: int) -> Made:
 async def test_a_calibration_and_its_session_come_back_as_they_were(stores: Stores) -> None:
     store = stores.calibrations
     made = calibration(1)
-    session = Session("kitchen", 5, "ada", made.instrument, made.no_load, list(made.loads))
+    instrument = Instrument("PM-231", 1.0, 0.1, 0.1)
+    session = Session("kitchen", 5, "ada", instrument, made.no_load, list(made.loads))
     await store.save_session(session, 6)
     assert await store.session("kitchen") == session
     session.version = 1
