@@ -156,7 +156,7 @@ class MemoryDrift:
     """Satisfies `DriftStore`."""
 
     kept: dict[str, dict[int, Day]] = field(default_factory=dict)
-    calibrated: dict[str, int] = field(default_factory=dict)
+    calibrations: MemoryCalibrations = field(default_factory=MemoryCalibrations)
 
     async def days(self) -> Mapping[str, Mapping[int, Day]]:
         """Return all kept days, by meter and day number."""
@@ -169,5 +169,6 @@ class MemoryDrift:
             self.kept[name] = {n: one for n, one in days.items() if n >= forget_before}
 
     async def calibrated_ms(self) -> Mapping[str, int]:
-        """Return when each meter was calibrated last."""
-        return self.calibrated
+        """Return since when each meter has its newest calibration."""
+        kept = sorted(self.calibrations.kept.items(), key=lambda item: item[0][1])
+        return {meter: made.in_force_ms for (meter, _), made in kept}

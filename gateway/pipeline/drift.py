@@ -145,7 +145,7 @@ def suspects(
     """Return the meters whose calibration has likely moved.
 
     `days` per meter and day number, `channels` the clamp whose current the slopes are of,
-    `calibrated_day` when each was calibrated last: what was before counts for nothing.
+    `calibrated_day` since when each has its calibration: what was before counts for nothing.
     """
     out = _voltages(days, calibrated_day, today)
     for meter, own in days.items():

@@ -20,7 +20,7 @@ from calibration.uncertainty import Instrument, repeatability
 from gateway.domain.errors import BadInputError, NotFoundError, TransientError
 from gateway.domain.readings import Stored
 from gateway.services.bundle_forms import Progress, signed_text
-from gateway.services.calibration_checks import Seen, compared
+from gateway.services.calibration_checks import Seen, compared, differences
 from gateway.services.calibration_forms import CalibrationStore, Check, Load, Made, Session
 from gateway.services.commands import Commands
 from gateway.services.placer import Now
@@ -71,12 +71,20 @@ class Calibrating:
     async def begin(self, meter: str, instrument: Instrument, *, fresh: bool, by: str) -> Session:
         """Return the session that was interrupted, or begin one.
 
-        `fresh` forgets an interrupted one, and so does another reference instrument: points of
-        two instruments do not belong into one record.
+        `fresh` forgets an interrupted one. BadInputError when something was measured in it against
+        another reference instrument: points of two do not belong into one record.
         """
         session = await self._store.session(meter)
-        if session is not None and not fresh and session.instrument == instrument:
-            return session
+        if session is not None and not fresh:
+            if session.instrument == instrument:
+                return session
+            if session.no_load is not None:
+                msg = (
+                    f"meter {meter}: a calibration was begun with another reference:"
+                    f" {differences(session.instrument, instrument)}. Give the same again to go on"
+                    " with it, or --fresh to forget it and begin anew"
+                )
+                raise BadInputError(msg)
         session = Session(meter, self._now.wall_ms(), by, instrument)
         await self._store.save_session(session, self._now.wall_ms())
         return session
@@ -292,6 +300,7 @@ class Calibrating:
                 version=number,
                 record=replace(earlier[0].record, version=number),
                 note=f"as version {earlier[0].version}",
+                since_ms=self._now.wall_ms(),
             )
         else:
             again = self._nominal(now[0], number, by)

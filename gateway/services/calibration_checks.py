@@ -1,4 +1,4 @@
-"""What a meter shows while a load is measured, and how it agrees with the reference."""
+"""What a meter shows while a load is measured, and how it and references agree."""
 
 import asyncio
 from collections.abc import Sequence
@@ -59,3 +59,17 @@ def compared(  # noqa: PLR0913, PLR0917 - what is compared
     allowed = CHECK_COVERAGE / COVERAGE * (left.p**2 + own**2) ** 0.5
     error = abs(shown.p) / reference.p - 1
     return Check(channel, at_ms, shown, reference, PERCENT * error, PERCENT * allowed)
+
+
+def differences(old: Instrument, new: Instrument) -> str:
+    """Return in which options two reference instruments differ, and how."""
+    options = (
+        ("--class", f"{old.class_pct:g}", f"{new.class_pct:g}"),
+        ("--reference", repr(old.name), repr(new.name)),
+        (
+            "--digits",
+            f"{old.digit_v:g} {old.digit_p:g}",
+            f"{new.digit_v:g} {new.digit_p:g}",
+        ),
+    )
+    return ", ".join(f"{name} {was}, now {now}" for name, was, now in options if was != now)

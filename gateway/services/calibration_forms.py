@@ -63,7 +63,8 @@ class Session(msgspec.Struct):
 class Made(msgspec.Struct, frozen=True):
     """A calibration record with all that it was made from. `note` tells where it came from.
 
-    Of nominal parts nothing was measured: no instrument, no loads.
+    Of nominal parts nothing was measured: no instrument, no loads. `since_ms` is when it was given
+    to the meter, where that was later than it was made: an earlier record that was sent again.
     """
 
     meter: str
@@ -76,6 +77,12 @@ class Made(msgspec.Struct, frozen=True):
     loads: Sequence[Load] = ()
     checks: Sequence[Check] = ()
     note: str = ""
+    since_ms: int = 0
+
+    @property
+    def in_force_ms(self) -> int:
+        """Return when it was given to the meter."""
+        return self.since_ms or self.made_ms
 
     def budget(self) -> Budget:
         """Return its uncertainty budget. NotFoundError for nominal parts, which have none."""

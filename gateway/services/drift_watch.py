@@ -39,7 +39,7 @@ class DriftStore(Protocol):
         """Keep a day, and forget old ones."""
 
     async def calibrated_ms(self) -> Mapping[str, int]:
-        """Return when each meter was calibrated last."""
+        """Return since when each meter has its newest calibration."""
 
 
 class DriftWatch:

@@ -7,8 +7,10 @@ import msgspec
 
 from gateway.adapters.store.database import Database
 from gateway.pipeline.drift import Day
+from gateway.services.calibration_forms import Made
 
 _day = msgspec.json.Decoder(Day)
+_since = msgspec.json.Decoder(Made)
 
 
 class SqlDrift:
@@ -39,6 +41,10 @@ class SqlDrift:
         await self._database.write(work)
 
     async def calibrated_ms(self) -> Mapping[str, int]:
-        """Return when each meter was calibrated last."""
-        query = "SELECT meter, max(made_ms) FROM calibrations GROUP BY meter"
-        return dict(await self._database.read(lambda db: db.execute(query).fetchall()))
+        """Return since when each meter has its newest calibration."""
+        query = (
+            "SELECT meter, body FROM calibrations JOIN (SELECT meter, max(version) AS version"
+            " FROM calibrations GROUP BY meter) USING (meter, version)"
+        )
+        rows = await self._database.read(lambda db: db.execute(query).fetchall())
+        return {meter: _since.decode(body).in_force_ms for meter, body in rows}

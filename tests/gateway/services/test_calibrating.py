@@ -1,6 +1,7 @@
 """A session's steps in the daemon: kept, gone on with, refused in words, checked, taken back."""
 
 import asyncio
+import re
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -50,10 +51,22 @@ async def test_a_check_that_fails_keeps_the_session() -> None:
     assert (await rig.op("begin", instrument=INSTRUMENT, fresh=True))["version"] == 0
 
 
-async def test_another_reference_begins_anew() -> None:
+async def test_another_reference_is_refused_where_something_was_measured() -> None:
     rig = Rig()
+    await rig.op("begin", instrument=INSTRUMENT)
+    await rig.op("begin", instrument={**INSTRUMENT, "name": "PM-230"})  # nothing is lost by it
     await rig.measured(1.0)
-    other = await rig.op("begin", instrument={**INSTRUMENT, "class_pct": 1.0})
+    for changed, words in (
+        ({"class_pct": 1.0}, "another reference: --class 0.2, now 1. Give"),
+        (
+            {"name": "", "digit_p": 1},
+            "--reference 'PM-231', now '', --digits 0 0, now 0 1. Give",
+        ),
+    ):
+        with pytest.raises(BadInputError, match=re.escape(words)):
+            await rig.op("begin", instrument={**INSTRUMENT, **changed})
+    assert len((await rig.op("begin", instrument=INSTRUMENT))["loads"]) == 1
+    other = await rig.op("begin", instrument={**INSTRUMENT, "class_pct": 1.0}, fresh=True)
     assert other["loads"] == []
 
 
@@ -65,9 +78,12 @@ async def test_back_to_the_one_before_under_a_new_version() -> None:
     rig.off = 1.01
     await rig.measured(1.0, 5.0)
     assert (await rig.op("finish"))["version"] == 6
+    rig.now.wall += 3_600_000
     back = await rig.op("rollback")
     assert (back["version"], back["note"]) == (7, "as version 5")
     first = await rig.op("show", version=5)
+    assert back["made"] == first["made"]  # the report's date
+    assert rig.store.kept["kitchen", 7].in_force_ms == rig.now.wall
     assert back["record"]["channels"] == first["record"]["channels"]
     assert [one["version"] for one in rig.desired] == [7]
     states = [(one["version"], one["state"]) for one in (await rig.op("list"))["items"]]

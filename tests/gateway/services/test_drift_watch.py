@@ -6,11 +6,13 @@ from typing import Any, cast
 
 import numpy as np
 
+from calibration.nominal import nominal_record
 from gateway.adapters.memory_care import MemoryDrift
 from gateway.domain.alerts import AlertKind, Finding
 from gateway.domain.meters import ChannelInfo, MeterInfo, Role
 from gateway.domain.readings import Channel, Stored
 from gateway.pipeline.drift import DAY_MS, MARK, Day
+from gateway.services.calibration_forms import Made
 from gateway.services.drift_watch import DriftWatch, main_channel
 from gateway.services.ledger import Ledger, Meter
 
@@ -73,7 +75,9 @@ async def test_a_clamp_that_moved_raises_an_alert_and_a_new_calibration_ends_it(
     ours = SimpleNamespace(key=told.key, evidence={"check": MARK})
     others = SimpleNamespace(key=("m0", "pump", AlertKind.SENSOR_FAULT), evidence={})
     rig.deriver.desk.book.open_alerts = [ours, others]
-    rig.store.calibrated["m0"] = (FIRST + 59) * DAY_MS
+    record = nominal_record(["mains"], 1)
+    made = Made("m0", 1, FIRST * DAY_MS, "ada", record, since_ms=(FIRST + 59) * DAY_MS)
+    await rig.store.calibrations.keep(made, None)  # an old one, given again yesterday
     rig.reported.clear()
     await rig.end_of_day(FIRST + 61)
     (over,) = rig.reported

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
 from calibration.fit import Reference, fit
@@ -46,7 +47,10 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stores]:
                 SqlDrift(database),
             )  # fmt: skip
     else:
-        yield Stores(MemoryCommands(), MemoryBundles(), MemoryCalibrations(), MemoryDrift())
+        calibrations = MemoryCalibrations()
+        yield Stores(
+            MemoryCommands(), MemoryBundles(), calibrations, MemoryDrift(calibrations=calibrations)
+        )
 
 
 def row(name: str = "a", sent_ms: int = 1000) -> CommandRow:
@@ -139,3 +143,13 @@ async def test_days_come_back_and_old_ones_go(stores: Stores) -> None:
     assert set(days["kitchen"]) == {2, 3}
     assert days["kitchen"][3] == Day(3, {72: 230.5}, 0.3, 40)
     assert await stores.drift.calibrated_ms() == {}
+
+
+async def test_drift_counts_from_when_a_calibration_was_given_to_the_meter(stores: Stores) -> None:
+    for version in (9, 10):
+        await stores.calibrations.keep(calibration(version), None)
+    assert await stores.drift.calibrated_ms() == {"kitchen": 1000}
+    again = msgspec.structs.replace(calibration(9), version=11, since_ms=5000)
+    await stores.calibrations.keep(again, None)
+    assert (await stores.calibrations.made("kitchen"))[0].made_ms == 900
+    assert await stores.drift.calibrated_ms() == {"kitchen": 5000}
