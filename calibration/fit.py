@@ -18,6 +18,7 @@ from gateway.domain.errors import BadInputError
 # Below the lowest load the curves go on as the lowest three points suggest (a current
 # transformer's ratio and phase follow the logarithm of the current), down to here.
 LOWEST_A = 0.02
+LEAST_LOADS = 2  # of a channel, apart from each other: fewer are no curve
 _TREND_POINTS = 3
 _LEAST_SPREAD = 1.2  # two loads nearer than this are one point
 _PHASE_MAX = 0.35  # rad: 20 degrees; more is another wire, or a load that is not resistive

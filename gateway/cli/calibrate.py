@@ -57,7 +57,7 @@ class _Given(TypedDict):
 @click.option("--readings", type=FILE, help="Take readings from this CSV: load,channel,v,i,p.")
 @click.option("--reference-log", type=FILE, help="A CSV that a reference meter writes: t,v,i,p.")
 @click.option(
-    "--loads", type=click.IntRange(1, 7), default=5, show_default=True, help="With --reference-log."
+    "--loads", type=click.IntRange(2, 7), default=5, show_default=True, help="With --reference-log."
 )
 @click.option(
     "--count", type=click.IntRange(1, 20), default=3, show_default=True,

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from calibration.fit import Reference
+from calibration.fit import LEAST_LOADS, Reference
 from gateway.domain.errors import BadInputError, GatewayError
 from gateway.pipeline import times
 
@@ -69,7 +69,7 @@ class Typed:
             f"\n{wanted.name}: switch on a resistive load{about}: a kettle, an iron, a lamp"
             " with a filament. Nothing else may run behind this clamp."
         )
-        enough = wanted.number > 2 and not wanted.is_check  # noqa: PLR2004 - two loads make a curve
+        enough = wanted.number > LEAST_LOADS and not wanted.is_check
         answer = click.prompt(
             "Press Enter when it is on" + (", or q when there are no more" if enough else ""),
             default="", show_default=False, err=True,
@@ -107,7 +107,7 @@ class Listed:
 
     @classmethod
     def load(cls, path: Path, sees: Sees, say: Say, wait_s: float) -> "Listed":
-        """Read the file. BadInputError names the line that is wrong."""
+        """Read the file. BadInputError names the line, or the channel, that is wrong."""
         rows: dict[tuple[str, str], list[Reference]] = {}
         for number, row in _table(path, ("load", "channel", "v", "p")):
             key = (row["channel"], row["load"])
@@ -115,6 +115,13 @@ class Listed:
         if not rows:
             msg = f"{path}: has no readings"
             raise BadInputError(msg)
+        for channel in dict.fromkeys(channel for channel, _ in rows):
+            if sum(one == channel and label != CHECK for one, label in rows) < LEAST_LOADS:
+                msg = (
+                    f"{path}: channel {channel} has readings of fewer than {LEAST_LOADS} loads, the"
+                    f" check aside; it takes {LEAST_LOADS} to make a curve"
+                )
+                raise BadInputError(msg)
         return cls(rows, sees, say, wait_s)
 
     def ready(self, wanted: Wanted) -> bool:

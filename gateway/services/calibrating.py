@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
@@ -11,10 +11,10 @@ import msgspec
 
 from calibration import judge
 from calibration.apply import Applied
-from calibration.fit import LoadPoint, fit
+from calibration.fit import LEAST_LOADS, LoadPoint, fit
 from calibration.nominal import nominal_channel, nominal_record
 from calibration.points import Pair, merged, spread
-from calibration.record import POINTS_MAX, ChannelRecord
+from calibration.record import POINTS_MAX, CalibrationRecord, ChannelRecord
 from calibration.sums import RawSums, combined, parse
 from calibration.uncertainty import Instrument, repeatability
 from gateway.domain.errors import BadInputError, NotFoundError, TransientError
@@ -172,8 +172,8 @@ class Calibrating:
     async def finish(self, meter: str, *, by: str) -> Made:
         """Fit, sign and send; called again it sends the same record again.
 
-        Channels without a load keep what the meter has for them. BadInputError when none has a
-        load, or when what the meter has was not made here.
+        Channels without a load keep what the meter has for them. BadInputError when what it has was
+        not made here, when no channel has a load, or one has fewer than two that are apart.
         """
         session = await self._session(meter)
         if session.version:
@@ -199,6 +199,7 @@ class Calibrating:
             repeats=repeatability(errors) if errors else 1.0,
             kept=kept,
         )
+        _check_curves(record, {load.channel for load in session.loads})
         return Made(
             session.meter, version, now_ms, by, record, session.instrument, no_load,
             session.loads, note=note,
@@ -341,6 +342,17 @@ def _measured(session: Session) -> RawSums:
         msg = f"meter {session.meter}: measure without load first"
         raise BadInputError(msg)
     return session.no_load
+
+
+def _check_curves(record: CalibrationRecord, measured: Collection[str]) -> None:
+    """Refuse a channel whose loads are too few, or too much alike, for a curve."""
+    for channel in record.channels:
+        if channel.name in measured and len(channel.points) < LEAST_LOADS:
+            msg = (
+                f"channel {channel.name}: {LEAST_LOADS} loads are the least, and their currents"
+                " must be 20 % apart or more. What was measured is kept: add a load"
+            )
+            raise BadInputError(msg)
 
 
 def _date(at_ms: int) -> str:

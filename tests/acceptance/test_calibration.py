@@ -90,9 +90,9 @@ def test_nonsense_is_refused_in_plain_words(
     bench = benches["bench-b"]
     before = in_force(bench)
     bench.fault = {"reversed": reverse, "phase": OtherPhase, "both": around_both}.get(fault)
-    bench.loads_a = (60.0,) if fault == "clipped" else (5.0,)
+    bench.loads_a = (60.0, 10.0) if fault == "clipped" else (5.0, 10.0)  # the first is refused
     bench.put(0.0)
-    session = bench.spawn("--loads", "1", "--stretch", "10")
+    session = bench.spawn("--stretch", "10")
     assert session.stdout is not None
     for line in session.stdout:
         if fault == "open" and line.startswith("load 1"):

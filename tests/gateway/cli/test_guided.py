@@ -275,6 +275,11 @@ def test_a_long_log_is_read_from_its_end(tmp_path: Path, monkeypatch: pytest.Mon
         ("", "has no column 'load'"),
         ("load,channel,v,p\n", "has no readings"),
         ("load,channel,v,p\n1,grid,230,x\n", "line 2: v, i and p must be numbers"),
+        ("load,channel,v,p\n1,grid,230,99\ncheck,grid,230,9\n", "channel grid has .* fewer than 2"),
+        (
+            "load,channel,v,p\n1,grid,230,9\n2,grid,230,99\n1,pump,230,9\n1,pump,230,9\n",
+            "channel pump has readings of fewer than 2 loads",
+        ),
     ],
 )
 def test_a_file_that_is_wrong_is_named(tmp_path: Path, text: str, words: str) -> None:

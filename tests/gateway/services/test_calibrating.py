@@ -51,6 +51,19 @@ async def test_a_check_that_fails_keeps_the_session() -> None:
     assert (await rig.op("begin", instrument=INSTRUMENT, fresh=True))["version"] == 0
 
 
+async def test_two_loads_that_are_apart_are_the_least() -> None:
+    rig = Rig()
+    await rig.measured(1.0)
+    with pytest.raises(BadInputError, match="grid: 2 loads are the least"):
+        await rig.op("finish")
+    await rig.op("load", channel="grid", pairs=await rig.pairs(1.1))
+    with pytest.raises(BadInputError, match="20 % apart"):
+        await rig.op("finish")
+    assert not rig.desired
+    await rig.op("load", channel="grid", pairs=await rig.pairs(5.0))
+    assert (await rig.op("finish"))["version"] == 5
+
+
 async def test_another_reference_is_refused_where_something_was_measured() -> None:
     rig = Rig()
     await rig.op("begin", instrument=INSTRUMENT)
