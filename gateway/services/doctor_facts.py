@@ -67,6 +67,7 @@ class MeterFacts:
     rssi_dbm: float | None = None
     firmware: str = ""
     calibration: int | None = None
+    nominal: bool = False  # that calibration is nominal parts: the first was taken back
     model: int | None = None
     clamps: Sequence[ClampFacts] = ()
     windows: int = 0  # newest ones looked at, and how many of them were clipped

@@ -39,11 +39,12 @@ def radio(meter: MeterFacts) -> list[Check]:
 
 
 def _calibrated(meter: MeterFacts) -> list[Check]:
-    if meter.calibration is None or meter.calibration > 0:
+    if meter.calibration is None or (meter.calibration > 0 and not meter.nominal):
         return []
     said = "is not calibrated: it measures by the clamps' nominal ratio"
     todo = f"Installer: wattwarden meters calibrate {meter.id} (docs/calibration.md)."
-    return [Check(f"meter {meter.id}", Level.WARNING, said, todo, {"calibration": 0})]
+    evidence = {"calibration": meter.calibration}
+    return [Check(f"meter {meter.id}", Level.WARNING, said, todo, evidence)]
 
 
 def _bundles(meter: MeterFacts) -> list[Check]:

@@ -113,6 +113,7 @@ class _Meters:
             rssi_dbm=checkup_meters.number(state, "rssi"),
             firmware=str(state.get("fw") or ""),
             calibration=None if calibration is None else int(calibration),
+            nominal=self._current and checkup_meters.is_nominal(db, meter, calibration),
             model=None if model is None else int(model),
             clamps=checkup_meters.clamps(db, no, now_ms=self._now_ms, zone=self._zone),
             windows=looked_at,

@@ -95,3 +95,12 @@ def refused_versions(db: sqlite3.Connection, meter: str) -> dict[str, str]:
         (meter,),
     )
     return {str(kind): f"{why} {detail}".strip() for kind, why, detail in rows}
+
+
+def is_nominal(db: sqlite3.Connection, meter: str, calibration: float | None) -> bool:
+    """Tell whether a meter's calibration is nominal parts, for which nothing was measured."""
+    query = (
+        "SELECT 1 FROM calibrations WHERE meter = ? AND version = ?"
+        " AND json_array_length(body, '$.loads') = 0"
+    )
+    return db.execute(query, (meter, calibration)).fetchone() is not None

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from calibration.nominal import nominal_record
+from gateway.adapters.store.calibrations import SqlCalibrations
 from gateway.adapters.store.checkup import read_facts
 from gateway.domain.meters import Role
+from gateway.services.calibration_forms import Made
 from gateway.services.clamp_diagnoses import clamps
 from gateway.services.doctor_facts import MeterFacts
 from gateway.services.meter_diagnoses import condition
@@ -76,6 +79,19 @@ async def test_what_a_meter_was_given_and_refused(path: Path) -> None:
     assert meter.refused == {"model": "range z"}
     said = [check.said for check in condition(found)]
     assert any("refuses version 7 of its model: range z" in text for text in said)
+
+
+async def test_a_calibration_that_is_nominal_parts_is_none(path: Path) -> None:
+    with Site(path) as site:
+        site.send(window(0))
+        site.state(cal=2)
+        assert not facts(site).nominal
+        made = Made("home", 2, 0, "ada", nominal_record(["load1"], 2))
+        await SqlCalibrations(site.database).keep(made, None)
+        found = read_facts(site.path, room=10**9, now_ms=site.now.wall, full=False)
+    (meter,) = found.meters
+    assert (meter.calibration, meter.nominal) == (2, True)
+    assert any("is not calibrated" in check.said for check in condition(found))
 
 
 def test_a_state_that_is_no_json_object_is_passed_over(path: Path) -> None:
