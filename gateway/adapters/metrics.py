@@ -43,6 +43,14 @@ class GatewayCollector(Collector):
         for reason, count in sorted(counters.dead_letters.items()):
             dead.add_metric([reason], count)
         yield dead
+        crowded = CounterMetricFamily(
+            "wattwarden_messages_crowded_out",
+            "Messages of readings dropped so that other meters get their turn",
+            labels=["meter"],
+        )
+        for meter, count in sorted(counters.crowded_out.items()):
+            crowded.add_metric([meter], count)
+        yield crowded
         yield from self._gauges()
 
     def _gauges(self) -> Iterable[Metric]:

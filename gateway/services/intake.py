@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -13,6 +12,14 @@ import structlog
 from gateway.domain.errors import StorageError, TransientError
 from gateway.pipeline.decode import Rejected, decode
 from gateway.services.batches import Batch
+from gateway.services.fair_queue import (
+    CROWD_BYTES,
+    CROWD_MESSAGES,
+    MAX_BATCH_MESSAGES,
+    BabbleBook,
+    FairQueue,
+    Message,
+)
 from gateway.services.gapkeeper import sweep_gaps
 from gateway.services.intake_ports import Connect, IntakeStore, Link
 from gateway.services.ledger import Ledger
@@ -35,21 +42,9 @@ HURRY_COUNT = 16
 ACK_CLOCKED_S = 0.050
 ACK_CLOCKED_TIMES = 3
 STALL_S = 0.100  # nothing new for so long, with HURRY_COUNT waiting: a full in-flight window
-MAX_BATCH_MESSAGES = 1000
-MAX_BATCH_BYTES = 1_000_000  # some 5,000 readings, of a kilobyte each once they are taken apart
 PAUSE_BYTES = 16_000_000  # waiting bytes that stop reading from the socket
 SWEEP_S = 5.0
 COMMITS_UNDER_WAY = 2
-
-
-class Message(NamedTuple):
-    """One message from the broker; `token` acknowledges it."""
-
-    topic: str
-    payload: bytes
-    token: int
-    retained: bool
-    received_ms: int
 
 
 @dataclass(slots=True)
@@ -61,6 +56,8 @@ class Counters:
     duplicates: int = 0
     dead_letters: dict[str, int] = field(default_factory=dict)
     commits: int = 0
+    # Messages dropped by the fairness rule (decision 24), by meter; "" for all unknown ones.
+    crowded_out: dict[str, int] = field(default_factory=dict)
 
 
 def _nobody(*_: object) -> None:
@@ -103,11 +100,12 @@ class Intake:
         self.connected = False
         self.loaded = asyncio.Event()
         self._states = StateKeeper()
+        self._babble = BabbleBook(self.counters.crowded_out)
         self._reset()
 
     def _reset(self) -> None:
-        self._waiting: deque[Message] = deque()
-        self._waiting_bytes = 0
+        self._waiting = FairQueue()
+        self._waiting.sort_at_bytes = min(CROWD_BYTES, PAUSE_BYTES)
         self._paused = False
         self._arrived = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -139,6 +137,8 @@ class Intake:
         await self._settle()
         self._reset()
         await self.load()
+        # Those we know may stand behind one that filled the broker's queue meanwhile.
+        self._waiting.heard_s = dict.fromkeys(self.ledger.meters, time.monotonic())
         async with self._connect(self.deliver) as link:
             self._link = link
             self.connected = True
@@ -204,10 +204,11 @@ class Intake:
     def deliver(self, topic: str, payload: bytes, token: int, retained: bool) -> None:  # noqa: FBT001 - a callback's shape
         """Take one message from the broker; called for each, so it does next to nothing."""
         waiting = self._waiting
-        waiting.append(Message(topic, payload, token, retained, self._now.wall_ms()))
-        self._waiting_bytes += len(payload)
+        fresh = waiting.fresh
+        fresh.append(Message(topic, payload, token, retained, self._now.wall_ms()))
+        waiting.size_bytes += len(payload)
         self._rate_count += 1
-        count = len(waiting)
+        count = len(fresh)
         if count == 1:
             self._arrived.set()
         elif count == BUSY_COUNT:
@@ -216,7 +217,19 @@ class Intake:
             self._hurry.set()
         elif topic.endswith(("/result", "/get")):
             self._hurry.set()  # somebody waits for it
-        if self._waiting_bytes > PAUSE_BYTES and not self._paused and self._link is not None:
+        if count >= CROWD_MESSAGES or waiting.size_bytes > waiting.sort_at_bytes:
+            self._sort()
+
+    def _sort(self) -> None:
+        """Be fair to the meters of a crowd; stop reading where that is not enough."""
+        now_s = time.monotonic()
+        dropped = self._waiting.sort(now_s)
+        if self._link is None:
+            return
+        if dropped:
+            self._link.acknowledge([message.token for message in dropped])
+            self._babble.tell(dropped, self.ledger.meters, now_s)
+        if self._waiting.size_bytes > PAUSE_BYTES and not self._paused:
             self._paused = True
             self._link.pause()
 
@@ -282,14 +295,10 @@ class Intake:
             self._rate_count, self._rate_since_s = 0, now_s
 
     def _take(self) -> list[Message]:
-        taken: list[Message] = []
-        size = 0
-        while self._waiting and len(taken) < MAX_BATCH_MESSAGES and size < MAX_BATCH_BYTES:
-            message = self._waiting.popleft()
-            size += len(message.payload)
-            taken.append(message)
-        self._waiting_bytes -= size
-        if self._paused and self._waiting_bytes < PAUSE_BYTES // 2 and self._link is not None:
+        if self._waiting.is_crowd():
+            self._sort()
+        taken = self._waiting.take(time.monotonic())
+        if self._paused and self._waiting.size_bytes < PAUSE_BYTES // 2 and self._link is not None:
             self._paused = False
             self._link.resume()
         return taken
@@ -376,6 +385,7 @@ class Intake:
                 continue  # meanwhile; what is retained would stay with the broker for ever
             self._link.send_ack(ack, now_ms)
             self._acked_s[f"ww/v1/{ack.meter}/readings"] = now_s
+            self._waiting.heard_s[ack.meter] = now_s
         self._hooks.committed(pending.batch)
 
     async def _sweep_forever(self) -> None:

@@ -10,6 +10,8 @@ from contextlib import ExitStack
 import pytest
 
 from tests.faults.conftest import MakeFaulty
+from tests.support.api import metrics
+from tests.support.babbler import Babbler
 from tests.support.feeding import Feeder, assert_all_once, query, stored
 from tests.support.meter_client import MeterClient
 from tests.support.mosquitto import Mosquitto
@@ -42,6 +44,15 @@ class Patient(threading.Thread):
             self.over.wait(0.3)
 
 
+def start_patients(stack: ExitStack, port: int) -> list[Patient]:
+    patients = [
+        Patient(stack.enter_context(MeterClient(f"quiet-{n}", port))) for n in range(QUIET_METERS)
+    ]
+    for patient in patients:
+        patient.start()
+    return patients
+
+
 def middle(waits_s: list[float]) -> float:
     return sorted(waits_s)[len(waits_s) // 2]
 
@@ -53,12 +64,7 @@ def test_a_meter_that_babbles_starves_nobody(
     daemon = make_faulty()
     daemon.start(within_s=60)
     with ExitStack() as stack:
-        patients = [
-            Patient(stack.enter_context(MeterClient(f"quiet-{n}", own_broker.port)))
-            for n in range(QUIET_METERS)
-        ]
-        for patient in patients:
-            patient.start()
+        patients = start_patients(stack, own_broker.port)
         time.sleep(6)
         calm = [wait for patient in patients for wait in patient.waits_s]
         before = [len(patient.waits_s) for patient in patients]
@@ -77,6 +83,46 @@ def test_a_meter_that_babbles_starves_nobody(
     assert max(under) < PATIENCE_S
     daemon.terminate(within_s=15)
     assert_all_once(daemon.database, "noisy", feeder.sent)
+    for patient in patients:
+        seqs = [seq for _, seq, _ in stored(daemon.database, patient.meter.meter)]
+        assert seqs == list(range(len(seqs)))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_a_flood_beyond_what_the_gateway_takes_starves_nobody(
+    own_broker: Mosquitto, make_faulty: MakeFaulty
+) -> None:
+    daemon = make_faulty()
+    daemon.start(within_s=60)
+    # 60,000 readings a second, each with six channels: some three times what is stored.
+    babbler = Babbler("noisy", own_broker.port, rate=500, distinct=1000)
+    with ExitStack() as stack:
+        patients = start_patients(stack, own_broker.port)
+        time.sleep(3)
+        before = [len(patient.waits_s) for patient in patients]
+        rss = daemon.rss_bytes()
+        with babbler:
+            time.sleep(15)
+            under = [w for p, n in zip(patients, before, strict=True) for w in p.waits_s[n:]]
+            dropped = metrics(daemon.url)['wattwarden_messages_crowded_out_total{meter="noisy"}']
+            babbler.stop()
+            babbler.behave(within_s=240)
+        for patient in patients:
+            patient.over.set()
+            patient.join(timeout=60)
+        grown = daemon.rss_bytes() - rss
+    log.info(
+        "flood %.2f/%.2f s, %.0f of %d dropped", middle(under), max(under), dropped, babbler.sent
+    )
+    assert dropped > 0
+    assert len(under) > QUIET_METERS * 3
+    # A meter sends again after ten seconds: nothing of theirs was dropped or had to wait for long.
+    assert max(under) < 2 * PATIENCE_S
+    assert [patient.meter.counters.resent for patient in patients] == [0] * QUIET_METERS
+    assert grown < 60e6
+    daemon.terminate(within_s=30)
+    assert_all_once(daemon.database, "noisy", babbler.readings)
     for patient in patients:
         seqs = [seq for _, seq, _ in stored(daemon.database, patient.meter.meter)]
         assert seqs == list(range(len(seqs)))
