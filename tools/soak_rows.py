@@ -78,6 +78,12 @@ ROWS = (
         "others unharmed, nothing shed, memory flat", (LOAD,),
     ),
     Row(
+        "the gateway's link to the broker",
+        "a proxy: resets, black holes, 64 kbit/s, stalls as of 30 % loss, half-open",
+        "under 2 tries a second, memory bounded, all stored once, nobody called silent",
+        ("tests/faults/test_network.py",),
+    ),
+    Row(
         "fuzz", "atheris, 30 s for each parser", "0 uncaught", ("tests/faults/test_fuzz.py",),
     ),
     Row(

@@ -23,6 +23,9 @@ TOPICS = (
     *((f"ww/v1/+/{kind}", 1) for kind in ("readings", "state", "events", "result")),
     ("ww/v1/+/bundle/get", 0),  # asked again when it is lost, and of no use when it is late
 )
+# A link that died without a word is noticed after two of these at most: before its meters, of whom
+# nothing comes either, are called silent (120 s).
+KEEPALIVE_S = 30
 ACKS_IN_FLIGHT = 20  # what brokers allow a client by default
 
 
@@ -82,6 +85,7 @@ class BrokerSession:
             # Not 5: paho builds a table of properties for each message, a third of all we do.
             protocol=aiomqtt.ProtocolVersion.V311,
             clean_session=False,
+            keepalive=KEEPALIVE_S,
             max_inflight_messages=ACKS_IN_FLIGHT,
             # Acks are small and must not wait for the answer to the one before (Nagle): 40 ms.
             socket_options=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),

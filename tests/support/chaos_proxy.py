@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import socket
 import struct
 import threading
@@ -9,9 +10,14 @@ import time
 from enum import Enum
 from typing import Final, Self
 
+from tests.support.seeds import SEED
+
 PIECE: Final = 4096
 TICK_S: Final = 0.02
 LATENCY_S: Final = 0.5
+SEGMENT: Final = 1460  # bytes of a packet on Ethernet
+LOSS: Final = 0.3
+RESEND_S: Final = 0.2  # what Linux waits at least before it sends a segment again; then twice that
 
 
 class Mode(Enum):
@@ -23,6 +29,9 @@ class Mode(Enum):
     LATENCY = "latency"  # half a second each way
     CUT = "cut"  # reset after `cut_after` bytes in one direction
     SLOW = "slow"  # `bits_per_s` each way
+    # A proxy cannot lose packets, only do what TCP makes of it: with 30 % of them lost each
+    # segment, and all behind it, waits for its repetitions.
+    LOSSY = "lossy"
 
 
 class ChaosProxy:
@@ -39,6 +48,8 @@ class ChaosProxy:
         self.accepted: list[float] = []
         self.port = 0
         self._upstream = upstream
+        self._dead_before = 0  # of the connections, by their number
+        self._dice = random.Random(SEED)
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._stop = asyncio.Event()
@@ -54,6 +65,10 @@ class ChaosProxy:
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(timeout=5)
+
+    def forget(self) -> None:
+        """Leave every open connection half-open for good: nothing passes, nobody is told."""
+        self._dead_before = len(self.accepted)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -72,6 +87,7 @@ class ChaosProxy:
         await asyncio.gather(*others, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = len(self.accepted)
         self.accepted.append(time.monotonic())
         if self.mode is Mode.RESET:
             _reset(writer)
@@ -84,8 +100,8 @@ class ChaosProxy:
         # Cancelled at the end of the test; asyncio's streams complain of a cancelled server task.
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(
-                self._pump(reader, far_writer, writer),
-                self._pump(far_reader, writer, writer),
+                self._pump(reader, far_writer, writer, number),
+                self._pump(far_reader, writer, writer, number),
             )
 
     async def _pump(
@@ -93,11 +109,12 @@ class ChaosProxy:
         source: asyncio.StreamReader,
         sink: asyncio.StreamWriter,
         client: asyncio.StreamWriter,
+        number: int,
     ) -> None:
         passed = 0
         try:
             while piece := await source.read(PIECE):
-                while self.mode is Mode.BLACKHOLE:  # noqa: ASYNC110 - set by another thread
+                while self._is_black(number):  # noqa: ASYNC110 - set by another thread
                     await asyncio.sleep(TICK_S)
                 passed += len(piece)
                 if self.mode is Mode.CUT and passed > self.cut_after:
@@ -114,15 +131,28 @@ class ChaosProxy:
         finally:
             sink.close()
 
+    def _is_black(self, number: int) -> bool:
+        return self.mode is Mode.BLACKHOLE or number < self._dead_before
+
     async def _pass_on(self, piece: bytes, sink: asyncio.StreamWriter) -> None:
         if self.mode is Mode.LATENCY:
             await asyncio.sleep(LATENCY_S)
-        step = int(self.bits_per_s / 8 * TICK_S) if self.mode is Mode.SLOW else PIECE
+        steps = {Mode.SLOW: int(self.bits_per_s / 8 * TICK_S), Mode.LOSSY: SEGMENT}
+        step = steps.get(self.mode, PIECE)
         for start in range(0, len(piece), step):
+            if self.mode is Mode.LOSSY:
+                await self._repeat()
             sink.write(piece[start : start + step])
             await sink.drain()
             if self.mode is Mode.SLOW:
                 await asyncio.sleep(TICK_S)
+
+    async def _repeat(self) -> None:
+        """Wait as long as TCP would until a segment has come through."""
+        wait_s = RESEND_S
+        while self._dice.random() < LOSS:
+            await asyncio.sleep(wait_s)
+            wait_s *= 2
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
