@@ -160,7 +160,7 @@ def _stages(parts: Parts, settled: Callable[[], None]) -> list[Stage]:
     )
     retention = Retention(
         SqlRetentionStore(database), parts.clock, settings.storage.raw_days,
-        settings.storage.max_bytes,
+        settings.storage.max_bytes, settings.storage.look_every_s,
     )  # fmt: skip
     control = ControlServer(database.path, parts.operations.call)
     control.listen()  # who is told that we are ready may call at once

@@ -74,6 +74,7 @@ class StorageSettings(Section):
     path: Path = Path("/var/lib/wattwarden/wattwarden.db")
     raw_days: int = Field(default=30, ge=1, le=36_500)
     max_bytes: int = Field(default=8 * GIGABYTE, ge=10_000_000)
+    look_every_s: int = Field(default=600, ge=1, le=3600)  # for what is too old or too much
 
 
 class WebSettings(Section):

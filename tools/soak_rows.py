@@ -47,7 +47,8 @@ ROWS = (
         ("tests/faults/test_damage.py", "tests/faults/test_salvage.py"),
     ),
     Row(
-        "wrong clocks", "1970, 2000, steps of ±1 h and ±400 days, days of 23 and 25 hours",
+        "wrong clocks",
+        "1970, 2000, steps of ±1 h and ±400 days, days of 23 and 25 hours, a smeared leap second",
         "nothing purged, no storm of alerts, energy of a day within 0.1 %",
         ("tests/faults/test_clock.py", "tests/faults/test_dst.py"),
     ),

@@ -16,8 +16,7 @@ from gateway.domain.errors import StorageError, TransientError
 from gateway.services.placer import Now
 
 log = structlog.get_logger()
-FIRST_AFTER_S = 600.0  # a gateway that has just started has better things to do
-EVERY_S = 600.0
+EVERY_S = 600.0  # the first time too: who has just started has better things to do
 SPACE_EVERY_S = 5.0  # an import takes longer to fill the reserve
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -81,31 +80,39 @@ class RetentionStore(Protocol):
 class Retention:
     """The service; a little at a time, so that intake never waits."""
 
-    def __init__(self, store: RetentionStore, now: Now, raw_days: int, max_bytes: int) -> None:
+    def __init__(
+        self,
+        store: RetentionStore,
+        now: Now,
+        raw_days: int,
+        max_bytes: int,
+        every_s: float = EVERY_S,
+    ) -> None:
         self._store = store
         self._now = now
         self._raw_ms = raw_days * DAY_MS
         self._max_bytes = max_bytes
+        self._every_s = every_s
         self._marks: list[AgeMark] | None = None
         self._since_s = now.mono_s()  # when the newest mark was taken
 
     async def run(self) -> None:
-        """Look every ten minutes, at space all the time; until cancelled.
+        """Look every `every_s`, at space all the time; until cancelled.
 
         TransientError when the disk fails.
         """
-        due_s = self._now.mono_s() + FIRST_AFTER_S
+        due_s = self._now.mono_s() + self._every_s
         while True:
             try:
                 if self._now.mono_s() < due_s:
                     await self.make_room()
                 else:
                     await self.look()
-                    due_s = self._now.mono_s() + EVERY_S
+                    due_s = self._now.mono_s() + self._every_s
             except StorageError as error:
                 msg = f"old readings could not be retired: {error}"
                 raise TransientError(msg) from error
-            await asyncio.sleep(SPACE_EVERY_S)
+            await asyncio.sleep(min(SPACE_EVERY_S, self._every_s))
 
     async def look(self) -> int:
         """Retire what is too old or too much; return how many segments went."""

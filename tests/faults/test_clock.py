@@ -13,12 +13,14 @@ from tests.faults.conftest import MakeFaulty
 from tests.support.api import Api, metrics
 from tests.support.faulty import FaultyDaemon, environment
 from tests.support.feeding import query, stored
+from tests.support.gateway_stub import until
 from tests.support.meter_client import MeterClient
 from tests.support.mosquitto import Mosquitto
-from tests.support.readings import House, now_ms
+from tests.support.readings import House, now_ms, recent_house
 
 HOUR_S = 3600
 DAY_S = 86_400
+WHOLE_SEGMENT = 4096 + 700  # and a whole minute, after which it counts as judged
 SETTINGS = {"clock": {"trust": "auto"}}
 
 
@@ -46,7 +48,8 @@ def wrong(
 ) -> Iterator[tuple[FaultyDaemon, WrongClock]]:
     clock = WrongClock(folder / "clock")
     clock.set(offset_s)
-    daemon = make_faulty(settings={"clock": {"trust": trust}, "storage": {"raw_days": 1}})
+    storage = {"raw_days": 1, "look_every_s": 1}
+    daemon = make_faulty(settings={"clock": {"trust": trust}, "storage": storage})
     daemon.extra = clock.variables()
     daemon.start(within_s=60)
     yield daemon, clock
@@ -100,6 +103,26 @@ def test_no_clock_at_the_start(
         assert all(later - earlier == 100 for earlier, later in pairwise(times))
         assert abs(times[0] - began_ms) < 30_000
         assert kinds(daemon) == []
+
+
+def test_steps_make_no_reading_old(
+    own_broker: Mosquitto, make_faulty: MakeFaulty, short_path: Path
+) -> None:
+    """Raw readings stay for a day here, and there is a whole segment to retire."""
+    with (
+        wrong(make_faulty, short_path, 0, trust="always") as (daemon, clock),
+        MeterClient("kitchen", own_broker.port, boot=7, array=120) as meter,
+    ):
+        mark = "SELECT 1 FROM meta WHERE key = 'retention_marks'"
+        until(lambda: query(daemon.database, mark), within_s=20)  # it has looked once
+        meter.send(recent_house(windows=WHOLE_SEGMENT, boot=7, dt_ms=100).take(WHOLE_SEGMENT))
+        meter.wait_covered(within_s=30)
+        judged = "SELECT 1 FROM meta WHERE key = 'looked_at' AND CAST(value AS INTEGER) >= 4096"
+        until(lambda: query(daemon.database, judged), within_s=20)
+        for days in (400, 800):  # by a clock that is believed, the first is when they came
+            clock.set(days * DAY_S)
+            time.sleep(1.5)  # it looks
+        assert query(daemon.database, "SELECT count(*) FROM readings") == [(WHOLE_SEGMENT,)]
 
 
 @pytest.mark.parametrize(

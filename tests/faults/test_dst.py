@@ -1,4 +1,4 @@
-"""The days on which the clocks change: their energy is what the registers counted in them."""
+"""Days on which the clocks change or a second is smeared: energy is what the registers counted."""
 
 import math
 from datetime import datetime, timedelta
@@ -13,6 +13,7 @@ from tests.gateway.services.site_rig import Site
 
 LISBON = ZoneInfo("Europe/Lisbon")
 STEP_MS = 300_000
+DAY_MS = 86_400_000
 
 
 def midnight_ms(day: datetime) -> int:
@@ -60,3 +61,30 @@ async def test_energy_of_the_day_the_clocks_change(
     used = found.channels["grid"]
     assert used.kwh_in == pytest.approx(expected_kwh, rel=0.001)
     assert raw == [(count,)]
+
+
+async def test_a_leap_second_smeared_over_a_day(tmp_path: Path) -> None:
+    """The meter counts a day of 86,401 s by itself, and all clocks call it one of 86,400."""
+    start_ms = midnight_ms(datetime(2016, 12, 31))  # noqa: DTZ001 - a day in Lisbon
+    count, dt_ms = DAY_MS // STEP_MS, STEP_MS * (DAY_MS + 1000) / DAY_MS
+    wh = 1000.0
+    with Site(tmp_path / "s.db", zone=LISBON) as site:
+        for seq in range(count + 1):  # the first is the last of the day before
+            up, end_ms = round((seq + 1) * dt_ms), start_ms + seq * STEP_MS
+            wh += 600 * dt_ms / 3_600_000
+            channel = {"i": 2.7, "p": 600.0, "wh_in": wh, "wh_out": 0.0}
+            site.now.wall = end_ms + 40
+            site.send(
+                [{"boot": 1, "seq": seq, "up": up, "t": end_ms, "dt": round(dt_ms),
+                  "v": 230.0, "f": 50.0, "ch": {"grid": channel}}]
+            )  # fmt: skip
+            await site.derive()
+        query = EnergyQuery("home", start_ms, start_ms + DAY_MS, "day")
+        (found,) = site.database.read_now(lambda db: read_energy(db, LISBON, query)).items
+        times = site.query("SELECT count(*), max(at_ms) FROM readings")
+        gaps, alerts = site.query("SELECT * FROM gaps"), site.query("SELECT kind FROM alerts")
+    assert found.channels["grid"].kwh_in == pytest.approx(
+        0.6 * (DAY_MS + 1000) / 3_600_000, rel=1e-4
+    )
+    assert times == [(count + 1, start_ms + DAY_MS)]  # each `t` was kept
+    assert (gaps, alerts) == ([], [])
