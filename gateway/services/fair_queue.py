@@ -4,6 +4,7 @@ A meter keeps each reading until an `ack` covers it, and sends it again. So read
 has too many of may go, undecoded, while others wait for their turn (decision 24).
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ SHARE_WEIGHT = ROOM_WEIGHT // 4  # of one meter; a meter's backlog goes by few m
 MOST_OF_ONE = MAX_BATCH_MESSAGES // 4  # messages in a batch, while other meters are about
 ABOUT_S = 90.0  # a meter tells its state every minute
 LOG_EVERY_S = 60.0
+READ_ON_STEP_S, READ_ON_STEPS = 0.004, 25
 
 
 class Message(NamedTuple):
@@ -58,6 +60,7 @@ class FairQueue:
         self.fresh: deque[Message] = deque()
         self.size_bytes = 0  # of all that waits
         self.sort_at_bytes = CROWD_BYTES
+        self.dropped = 0  # messages since the last batch
         self.heard_s: dict[str, float] = {}  # meter -> when (monotonic) it was answered
         self._lanes: dict[str, _Lane] = {}
         self._sorted = 0  # messages in lanes
@@ -94,11 +97,13 @@ class FairQueue:
             self._weight += size + MESSAGE_WEIGHT
             self._sorted += 1
         self.fresh.clear()
+        self.dropped += len(dropped)
         self.sort_at_bytes = self.size_bytes + CROWD_BYTES
         return dropped
 
     def take(self, now_s: float) -> list[Message]:
         """Return the next batch; in a crowd it must have been sorted."""
+        self.dropped = 0
         if self._lanes:
             return self._take_in_turn(now_s)
         taken, self.fresh = list(self.fresh), deque()
@@ -142,6 +147,15 @@ class FairQueue:
     def _crowds_out(self, lane: _Lane, others: int) -> bool:
         rest = self._weight - lane.weight
         return others > 0 and self._weight > ROOM_WEIGHT and lane.weight * others >= 2 * rest
+
+
+async def read_on(queue: FairQueue) -> None:
+    """Let the loop read while a flood lasts, up to 0.1 s: it must not wait in the broker."""
+    for _ in range(READ_ON_STEPS):
+        before = queue.dropped
+        await asyncio.sleep(READ_ON_STEP_S)
+        if queue.dropped == before:
+            return
 
 
 def meter_of(topic: str) -> str:

@@ -19,6 +19,7 @@ from gateway.services.fair_queue import (
     BabbleBook,
     FairQueue,
     Message,
+    read_on,
 )
 from gateway.services.gapkeeper import sweep_gaps
 from gateway.services.intake_ports import Connect, IntakeStore, Link
@@ -259,6 +260,8 @@ class Intake:
     async def _linger(self) -> None:
         """Wait for company: a commit costs the card the same for one reading as for many."""
         self._measure_rate()
+        if self._waiting.dropped:
+            await read_on(self._waiting)
         is_quiet = self._rate < BUSY_RATE_PER_S and not self._hurry.is_set()
         if is_quiet and not await self._is_hurried():
             return

