@@ -88,7 +88,7 @@ async def test_a_calibration_that_is_nominal_parts_is_none(path: Path) -> None:
         assert not facts(site).nominal
         made = Made("home", 2, 0, "ada", nominal_record(["load1"], 2))
         await SqlCalibrations(site.database).keep(made, None)
-        found = read_facts(site.path, room=10**9, now_ms=site.now.wall, full=False)
+        found = read_facts(site.path, max_bytes=10**9, now_ms=site.now.wall, full=False)
     (meter,) = found.meters
     assert (meter.calibration, meter.nominal) == (2, True)
     assert any("is not calibrated" in check.said for check in condition(found))
