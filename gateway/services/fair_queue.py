@@ -24,6 +24,8 @@ MESSAGE_WEIGHT = 16_000
 ROOM_WEIGHT = 4_000_000  # 250 small messages: below that nothing is dropped
 SHARE_WEIGHT = ROOM_WEIGHT // 4  # of one meter; a meter's backlog goes by few messages at a time
 MOST_OF_ONE = MAX_BATCH_MESSAGES // 4  # messages in a batch, while other meters are about
+# A crowd that lasts: what is left of an outage, or was sent in one go, is stored before that.
+FLOOD_S = 20.0
 ABOUT_S = 90.0  # a meter tells its state every minute
 LOG_EVERY_S = 60.0
 READ_ON_STEP_S, READ_ON_STEPS = 0.004, 25
@@ -45,7 +47,7 @@ class _Lane:
 
     messages: deque[Message] = field(default_factory=deque)
     weight: int = 0
-    is_over: bool = False  # has too much, until half of its share is free
+    crowding_since_s: float | None = None  # has had too much ever since; until half a share is free
     given: int = 0  # to the batch that is being taken
 
 
@@ -72,8 +74,8 @@ class FairQueue:
     def sort(self, now_s: float) -> list[Message]:
         """Give what is fresh to the meters' lanes; return the readings that are too many.
 
-        Those no longer wait. Only a meter that holds more than its share of a crowd, and twice what
-        the others have on average, loses some; one that is alone never does.
+        Those no longer wait. Only a meter that has held more than its share of a crowd, and twice
+        what the others have on average, for FLOOD_S loses some; one that is alone never does.
         """
         about = self._about(now_s)
         dropped: list[Message] = []
@@ -84,11 +86,7 @@ class FairQueue:
             if lane is None:
                 lane = self._lanes[meter] = _Lane()
                 about.add(meter)
-            if lane.weight > SHARE_WEIGHT:
-                lane.is_over = lane.is_over or self._crowds_out(lane, len(about) - 1)
-            elif lane.weight < SHARE_WEIGHT // 2:
-                lane.is_over = False
-            if lane.is_over and topic.endswith("/readings"):
+            if self._floods(lane, len(about) - 1, now_s) and topic.endswith("/readings"):
                 self.size_bytes -= size
                 dropped.append(message)
                 continue
@@ -143,6 +141,13 @@ class FairQueue:
         """Return the meters that have sent lately."""
         lately = {meter for meter, heard_s in self.heard_s.items() if now_s - heard_s < ABOUT_S}
         return lately | self._lanes.keys()
+
+    def _floods(self, lane: _Lane, others: int, now_s: float) -> bool:
+        if lane.weight < SHARE_WEIGHT // 2:
+            lane.crowding_since_s = None
+        elif lane.crowding_since_s is None and lane.weight > SHARE_WEIGHT:
+            lane.crowding_since_s = now_s if self._crowds_out(lane, others) else None
+        return lane.crowding_since_s is not None and now_s - lane.crowding_since_s >= FLOOD_S
 
     def _crowds_out(self, lane: _Lane, others: int) -> bool:
         rest = self._weight - lane.weight

@@ -3,7 +3,7 @@
 from gateway.services import fair_queue
 from gateway.services.fair_queue import (
     ABOUT_S,
-    CROWD_MESSAGES,
+    FLOOD_S,
     MAX_BATCH_BYTES,
     MAX_BATCH_MESSAGES,
     MOST_OF_ONE,
@@ -62,35 +62,47 @@ def test_who_had_no_turn_is_first_in_the_next_batch() -> None:
     assert not set(first) & set(second)
 
 
-def test_one_meter_that_crowds_loses_readings_and_the_others_none() -> None:
+def test_one_meter_that_floods_loses_readings_and_the_others_none() -> None:
     queue = FairQueue()
     put(queue, "quiet", 3)
     put(queue, "m0", 2000)
+    assert queue.sort(NOW_S) == []  # it may be all that it has
+    put(queue, "m0", 2000)
     put(queue, "m0", 2, "events")
+    put(queue, "quiet", 2)
     total = len(queue)
-    dropped = queue.sort(NOW_S)
-    assert set(meters_of(dropped)) == {"m0"}
+    dropped = queue.sort(NOW_S + FLOOD_S)
     assert {message.topic for message in dropped} == {"ww/v1/m0/readings"}
+    assert len(dropped) == 2000  # the broker's window stays open for others
     assert len(queue) + len(dropped) == total
-    assert len(queue) < CROWD_MESSAGES  # the broker's window stays open for others
     left = []
     while queue:
-        left += queue.take(NOW_S)
-    assert meters_of(left).count("quiet") == 3
+        left += queue.take(NOW_S + FLOOD_S)
+    assert meters_of(left).count("quiet") == 5
     assert [m.topic for m in left].count("ww/v1/m0/events") == 2
     assert queue.size_bytes == 0
     order = [m.token for m in left if m.topic == "ww/v1/m0/readings"]
     assert order == sorted(order)
 
 
+def test_a_crowd_that_is_over_in_time_loses_nothing() -> None:
+    queue = FairQueue()
+    put(queue, "quiet", 1)
+    for second in range(int(2 * FLOOD_S)):
+        put(queue, "m0", 600)
+        assert queue.sort(NOW_S + second) == []
+        while len(queue):
+            queue.take(NOW_S + second)
+
+
 def test_large_messages_count_by_their_bytes() -> None:
     queue = crowd(1, 400, ARRAY)
     put(queue, "quiet", 1)
+    queue.sort(NOW_S)  # it was alone when its messages came
+    put(queue, "m0", 1, what=ARRAY)
     queue.sort(NOW_S)
-    dropped = queue.sort(NOW_S)
-    assert not dropped  # it was alone when its messages came
     put(queue, "m0", 100, what=ARRAY)
-    assert len(queue.sort(NOW_S)) == 100
+    assert len(queue.sort(NOW_S + FLOOD_S)) == 100
 
 
 def test_a_meter_that_is_alone_loses_nothing() -> None:
@@ -100,12 +112,16 @@ def test_a_meter_that_is_alone_loses_nothing() -> None:
     queue.heard_s = {"m0": NOW_S, "gone": NOW_S - ABOUT_S}
     put(queue, "m0", 1000)
     assert queue.sort(NOW_S) == []
+    put(queue, "m0", 1000)
+    assert queue.sort(NOW_S + FLOOD_S) == []
 
 
 def test_one_that_was_heard_lately_makes_it_a_crowd() -> None:
     queue = crowd(1, 1000)
     queue.heard_s = {"quiet": NOW_S - 10}  # its message may stand behind these in the broker
-    assert len(queue.sort(NOW_S)) > 0
+    queue.sort(NOW_S)
+    put(queue, "m0", 10)
+    assert len(queue.sort(NOW_S + FLOOD_S)) == 10
 
 
 def test_meters_with_equal_backlogs_lose_nothing() -> None:
@@ -114,6 +130,8 @@ def test_meters_with_equal_backlogs_lose_nothing() -> None:
         for number in range(20):
             put(queue, f"m{number}", 1)
     assert queue.sort(NOW_S) == []
+    put(queue, "m3", 1)
+    assert queue.sort(NOW_S + FLOOD_S) == []
     taken = meters_of(queue.take(NOW_S))
     assert {taken.count(f"m{number}") for number in range(20)} == {MAX_BATCH_MESSAGES // 20}
 
@@ -121,11 +139,13 @@ def test_meters_with_equal_backlogs_lose_nothing() -> None:
 def test_it_takes_readings_again_once_there_is_room() -> None:
     queue = crowd(1, 1000)
     queue.heard_s = {"quiet": NOW_S}
-    assert queue.sort(NOW_S)
+    queue.sort(NOW_S)
+    put(queue, "m0", 1)
+    assert queue.sort(NOW_S + FLOOD_S)
     while len(queue):
-        queue.take(NOW_S)
+        queue.take(NOW_S + FLOOD_S)
     put(queue, "m0", 30)
-    assert queue.sort(NOW_S) == []
+    assert queue.sort(NOW_S + FLOOD_S) == []
 
 
 def test_strangers_share_one_count() -> None:
