@@ -30,7 +30,8 @@ async def undo(database: Database, *brought: Alert, sent: bool) -> list[AlertEnt
     feed, store = SqlCloudFeed(database, UTC), SqlImports(database)
     opened = (HistoryEntry(5, "system", "opened"),)
     changes = [Change(one, opened, is_new=True) for one in brought]
-    job = await store.add(ImportJob(0, "a.csv", 1, 0, "ada", choice=CHOICE, boot=7))
+    asked = ImportJob(0, "a.csv", 1, 0, "ada", choice=CHOICE, boot=7, started_ms=1)
+    job = await store.add(asked)
     await database.write(lambda db: write_changes(db, changes))
     if sent:
         await feed.confirm((), await feed.alerts(50), ())
