@@ -24,8 +24,9 @@ MESSAGE_WEIGHT = 16_000
 ROOM_WEIGHT = 4_000_000  # 250 small messages: below that nothing is dropped
 SHARE_WEIGHT = ROOM_WEIGHT // 4  # of one meter; a meter's backlog goes by few messages at a time
 MOST_OF_ONE = MAX_BATCH_MESSAGES // 4  # messages in a batch, while other meters are about
-# A crowd that lasts: what is left of an outage, or was sent in one go, is stored before that.
-FLOOD_S = 20.0
+# A flood crowds out the others again and again for so long, without a pause of PAUSE_S. What is
+# left of an outage, or was sent in one go, is stored before that.
+FLOOD_S, PAUSE_S = 20.0, 5.0
 ABOUT_S = 90.0  # a meter tells its state every minute
 LOG_EVERY_S = 60.0
 READ_ON_STEP_S, READ_ON_STEPS = 0.004, 25
@@ -47,8 +48,16 @@ class _Lane:
 
     messages: deque[Message] = field(default_factory=deque)
     weight: int = 0
-    crowding_since_s: float | None = None  # has had too much ever since; until half a share is free
+    is_over: bool = False  # has too much, until half of its share is free
     given: int = 0  # to the batch that is being taken
+
+
+@dataclass(slots=True)
+class _Crowding:
+    """Since when, and when last, a meter had more than its share of a crowd."""
+
+    since_s: float
+    last_s: float
 
 
 class FairQueue:
@@ -67,6 +76,7 @@ class FairQueue:
         self._lanes: dict[str, _Lane] = {}
         self._sorted = 0  # messages in lanes
         self._weight = 0  # of all lanes
+        self._crowding: dict[str, _Crowding] = {}
 
     def __len__(self) -> int:
         return len(self.fresh) + self._sorted
@@ -86,7 +96,12 @@ class FairQueue:
             if lane is None:
                 lane = self._lanes[meter] = _Lane()
                 about.add(meter)
-            if self._floods(lane, len(about) - 1, now_s) and topic.endswith("/readings"):
+            if lane.weight > SHARE_WEIGHT:
+                others = len(about) - 1
+                lane.is_over = self._floods(meter, lane, others, now_s) or lane.is_over
+            elif lane.weight < SHARE_WEIGHT // 2:
+                lane.is_over = False
+            if lane.is_over and topic.endswith("/readings"):
                 self.size_bytes -= size
                 dropped.append(message)
                 continue
@@ -142,12 +157,15 @@ class FairQueue:
         lately = {meter for meter, heard_s in self.heard_s.items() if now_s - heard_s < ABOUT_S}
         return lately | self._lanes.keys()
 
-    def _floods(self, lane: _Lane, others: int, now_s: float) -> bool:
-        if lane.weight < SHARE_WEIGHT // 2:
-            lane.crowding_since_s = None
-        elif lane.crowding_since_s is None and lane.weight > SHARE_WEIGHT:
-            lane.crowding_since_s = now_s if self._crowds_out(lane, others) else None
-        return lane.crowding_since_s is not None and now_s - lane.crowding_since_s >= FLOOD_S
+    def _floods(self, meter: str, lane: _Lane, others: int, now_s: float) -> bool:
+        """Tell whether a meter that crowds out the others has done so for long."""
+        if not self._crowds_out(lane, others):
+            return False
+        known = self._crowding.get(meter)
+        if known is None or now_s - known.last_s > PAUSE_S:
+            known = self._crowding[meter] = _Crowding(now_s, now_s)
+        known.last_s = now_s
+        return now_s - known.since_s >= FLOOD_S
 
     def _crowds_out(self, lane: _Lane, others: int) -> bool:
         rest = self._weight - lane.weight

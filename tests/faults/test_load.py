@@ -97,7 +97,8 @@ def test_a_flood_beyond_what_the_gateway_takes_starves_nobody(
     daemon = make_faulty()
     daemon.start(within_s=60)
     # 60,000 readings a second, each with six channels: some three times what is stored.
-    babbler = Babbler("noisy", own_broker.port, rate=500, distinct=1000)
+    # 120,000 readings a second, each with six channels: more than is stored on a fast machine.
+    babbler = Babbler("noisy", own_broker.port, rate=1000, distinct=1000)
     with ExitStack() as stack:
         patients = start_patients(stack, own_broker.port)
         time.sleep(3)

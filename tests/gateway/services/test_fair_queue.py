@@ -7,6 +7,7 @@ from gateway.services.fair_queue import (
     MAX_BATCH_BYTES,
     MAX_BATCH_MESSAGES,
     MOST_OF_ONE,
+    PAUSE_S,
     BabbleBook,
     FairQueue,
     Message,
@@ -31,6 +32,14 @@ def crowd(meters: int, each: int, what: bytes = b"{}") -> FairQueue:
     for number in range(meters):
         put(queue, f"m{number}", each, what=what)
     return queue
+
+
+def crowd_on(queue: FairQueue, meter: str = "m0", what: bytes = b"{}") -> float:
+    """Let a meter go on until it is a flood, of which nothing went yet; return when that is."""
+    for second in range(0, int(FLOOD_S), 4):
+        put(queue, meter, 1, what=what)
+        assert queue.sort(NOW_S + second) == []
+    return NOW_S + FLOOD_S
 
 
 def meters_of(messages: list[Message]) -> list[str]:
@@ -66,18 +75,18 @@ def test_one_meter_that_floods_loses_readings_and_the_others_none() -> None:
     queue = FairQueue()
     put(queue, "quiet", 3)
     put(queue, "m0", 2000)
-    assert queue.sort(NOW_S) == []  # it may be all that it has
+    flood_s = crowd_on(queue)  # until then it may be all that it has
     put(queue, "m0", 2000)
     put(queue, "m0", 2, "events")
     put(queue, "quiet", 2)
     total = len(queue)
-    dropped = queue.sort(NOW_S + FLOOD_S)
+    dropped = queue.sort(flood_s)
     assert {message.topic for message in dropped} == {"ww/v1/m0/readings"}
     assert len(dropped) == 2000  # the broker's window stays open for others
     assert len(queue) + len(dropped) == total
     left = []
     while queue:
-        left += queue.take(NOW_S + FLOOD_S)
+        left += queue.take(flood_s)
     assert meters_of(left).count("quiet") == 5
     assert [m.topic for m in left].count("ww/v1/m0/events") == 2
     assert queue.size_bytes == 0
@@ -85,11 +94,20 @@ def test_one_meter_that_floods_loses_readings_and_the_others_none() -> None:
     assert order == sorted(order)
 
 
+def test_a_pause_makes_it_another_crowd() -> None:
+    queue = FairQueue()
+    put(queue, "quiet", 1)
+    put(queue, "m0", 2000)
+    flood_s = crowd_on(queue) + PAUSE_S
+    put(queue, "m0", 1)
+    assert queue.sort(flood_s) == []
+
+
 def test_a_crowd_that_is_over_in_time_loses_nothing() -> None:
     queue = FairQueue()
     put(queue, "quiet", 1)
-    for second in range(int(2 * FLOOD_S)):
-        put(queue, "m0", 600)
+    for second in range(0, int(4 * FLOOD_S), int(PAUSE_S) + 1):
+        put(queue, "m0", 2000)
         assert queue.sort(NOW_S + second) == []
         while len(queue):
             queue.take(NOW_S + second)
@@ -99,10 +117,9 @@ def test_large_messages_count_by_their_bytes() -> None:
     queue = crowd(1, 400, ARRAY)
     put(queue, "quiet", 1)
     queue.sort(NOW_S)  # it was alone when its messages came
-    put(queue, "m0", 1, what=ARRAY)
-    queue.sort(NOW_S)
+    flood_s = crowd_on(queue, what=ARRAY)
     put(queue, "m0", 100, what=ARRAY)
-    assert len(queue.sort(NOW_S + FLOOD_S)) == 100
+    assert len(queue.sort(flood_s)) == 100
 
 
 def test_a_meter_that_is_alone_loses_nothing() -> None:
@@ -112,16 +129,15 @@ def test_a_meter_that_is_alone_loses_nothing() -> None:
     queue.heard_s = {"m0": NOW_S, "gone": NOW_S - ABOUT_S}
     put(queue, "m0", 1000)
     assert queue.sort(NOW_S) == []
-    put(queue, "m0", 1000)
-    assert queue.sort(NOW_S + FLOOD_S) == []
+    assert queue.sort(crowd_on(queue)) == []
 
 
 def test_one_that_was_heard_lately_makes_it_a_crowd() -> None:
     queue = crowd(1, 1000)
     queue.heard_s = {"quiet": NOW_S - 10}  # its message may stand behind these in the broker
-    queue.sort(NOW_S)
+    flood_s = crowd_on(queue)
     put(queue, "m0", 10)
-    assert len(queue.sort(NOW_S + FLOOD_S)) == 10
+    assert len(queue.sort(flood_s)) == 10
 
 
 def test_meters_with_equal_backlogs_lose_nothing() -> None:
@@ -130,8 +146,7 @@ def test_meters_with_equal_backlogs_lose_nothing() -> None:
         for number in range(20):
             put(queue, f"m{number}", 1)
     assert queue.sort(NOW_S) == []
-    put(queue, "m3", 1)
-    assert queue.sort(NOW_S + FLOOD_S) == []
+    crowd_on(queue, "m3")
     taken = meters_of(queue.take(NOW_S))
     assert {taken.count(f"m{number}") for number in range(20)} == {MAX_BATCH_MESSAGES // 20}
 
@@ -139,13 +154,13 @@ def test_meters_with_equal_backlogs_lose_nothing() -> None:
 def test_it_takes_readings_again_once_there_is_room() -> None:
     queue = crowd(1, 1000)
     queue.heard_s = {"quiet": NOW_S}
-    queue.sort(NOW_S)
+    flood_s = crowd_on(queue)
     put(queue, "m0", 1)
-    assert queue.sort(NOW_S + FLOOD_S)
+    assert queue.sort(flood_s)
     while len(queue):
-        queue.take(NOW_S + FLOOD_S)
+        queue.take(flood_s)
     put(queue, "m0", 30)
-    assert queue.sort(NOW_S + FLOOD_S) == []
+    assert queue.sort(flood_s) == []
 
 
 def test_strangers_share_one_count() -> None:
