@@ -124,6 +124,9 @@ class Deriver:
         self.tracks.clear()
         for record in await self._store.load_meters():
             self._enter(record, open_of(unresolved, record.info.id))
+        for track in self.tracks.values():  # fits that a stop or a crash has cut off
+            for channel in track.asked.keys() - self.bench.chosen(track.info.id).keys():
+                self._ask(track, channel)
         repeat = [track.unjudged_from - 1 for track in self.tracks.values() if track.repeats]
         self.row = min([await self._store.looked_at(), *repeat])
         self._stale = False
@@ -257,30 +260,27 @@ class Deriver:
         )
 
     def _want(self, track: Track, channel: str, reading: Stored) -> None:
-        """Have a channel's model fitted beside the judging.
+        """Have a channel's model fitted beside the judging; history waits for its own model."""
+        known = channel in self._channel_nos[track.no]
+        if known and channel not in self.bench.chosen(track.info.id):
+            track.ask(channel, reading)
+            self._ask(track, channel)
 
-        What is live goes on with the model it has. What is history waits, so that each model
-        judges from its own time on; other meters go on.
-        """
-        number = self._channel_nos[track.no].get(channel)
-        if number is None or channel in self.bench.chosen(track.info.id):
-            return
+    def _ask(self, track: Track, channel: str) -> None:
         budget = self._settings.false_alarms_per_month / refits.sharing(track, self.tracks.values())
-        voltage = track.judge.watches_voltage(channel)
-        options = Options(self._zone, budget, voltage=voltage)
-        self._refits.ask(refits.Wanted.of(track, channel, number, reading.at_ms, options))
-        if track.is_historic(reading):
-            track.awaits.add(channel)
-            track.held_from = reading.row + 1
+        options = Options(self._zone, budget, voltage=track.judge.watches_voltage(channel))
+        self._refits.ask_for(track, channel, self._channel_nos[track.no][channel], options)
 
     async def _adopt(self, effects: Effects, touched: set[int]) -> None:
         """Judge by the models that have been made since; go on with what waited for them."""
         for made in self._refits.take():
             wanted = made.wanted
-            track = self.tracks.get(wanted.meter_no)
-            if track is None or wanted.channel in self.bench.chosen(wanted.meter):
+            if (track := self.tracks.get(wanted.meter_no)) is None:
                 continue
             touched.add(track.no)
+            track.asked.pop(wanted.channel, None)
+            if wanted.channel in self.bench.chosen(wanted.meter):
+                continue
             if made.error:
                 told = (wanted.meter, "pattern (fit)", made.error, wanted.at_ms)
                 failed = detector_failed_finding(*told, channel=wanted.channel)

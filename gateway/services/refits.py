@@ -10,6 +10,7 @@ import structlog
 from gateway.domain.errors import StorageError
 from gateway.services.deriving_ports import DeriveStore, MeterRecord
 from gateway.services.fitting import FOREVER_MS, WEEKS_8_MS, Fitted, History, fit_channel
+from gateway.services.snapshots import Asked
 from gateway.services.tracks import Track
 from tinymodels.detect.combined import CombinedModel
 from tinymodels.detect.contract import Options
@@ -33,12 +34,13 @@ class Wanted(NamedTuple):
     champion: CombinedModel | None
 
     @classmethod
-    def of(cls, track: Track, channel: str, channel_no: int, at_ms: int, options: Options) -> Self:
-        """Return what a track's channel wants as it is now."""
+    def of(
+        cls, track: Track, channel: str, channel_no: int, asked: Asked, options: Options
+    ) -> Self:
+        """Return what a track's channel wants, or wanted before a start."""
         champion = track.judge.models.get(channel)
         return cls(
-            track.no, track.info.id, channel, channel_no, at_ms,
-            track.judge.open_minute(channel), options,
+            track.no, track.info.id, channel, channel_no, asked.at_ms, asked.before_ms, options,
             champion if isinstance(champion, CombinedModel) else None,
         )  # fmt: skip
 
@@ -96,6 +98,19 @@ class Refits:
         self._queue = [one for one in self._queue if (one[0], one.channel) != same]
         self._queue.append(wanted)
 
+    def ask_for(self, track: Track, channel: str, channel_no: int, options: Options) -> None:
+        """Have fitted what a track asks for; it is at the row that asked.
+
+        What is live goes on with the model it has. What is history waits, so that each model
+        judges from its own time on; other meters go on.
+        """
+        asked = track.asked[channel]
+        if not self.has(track.no, channel):
+            self.ask(Wanted.of(track, channel, channel_no, asked, options))
+        if asked.is_historic:
+            track.awaits.add(channel)
+            track.held_from = track.row + 1
+
     def has(self, meter_no: int, channel: str) -> bool:
         """Tell whether a channel's model waits, is being made, or has not been taken."""
         every = [*self._queue, *(one.wanted for one in self._made)]
@@ -127,7 +142,7 @@ class Refits:
         return bool(self._made)
 
     async def close(self) -> None:
-        """Give up what is under way; it is asked for again after a day."""
+        """Give up what is under way; it is asked for again after the next start."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})

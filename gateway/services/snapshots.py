@@ -8,6 +8,14 @@ from gateway.pipeline.rollups import ChannelRoll
 LATE_MS = 2000
 
 
+class Asked(msgspec.Struct, frozen=True, array_like=True):
+    """A model that is being fitted: as of when, and whether the channel's history waits for it."""
+
+    at_ms: int
+    before_ms: int
+    is_historic: bool
+
+
 class Snapshot(msgspec.Struct, array_like=True):
     """What is stored with a judged position; the judge's part is opaque."""
 
@@ -15,3 +23,4 @@ class Snapshot(msgspec.Struct, array_like=True):
     judge: bytes
     judge_failed: bool = False
     unjudged_from: int = 0
+    asked: dict[str, Asked] = {}  # by channel; a crash must not cost a model, nor a day of it

@@ -11,7 +11,7 @@ from gateway.domain.readings import Mark, Stored
 from gateway.pipeline.judge import HISTORIC_MS, MeterJudge
 from gateway.pipeline.rollups import Calendar, Contribution, MeterRoll
 from gateway.services.hang_guard import DetectorHungError, HangGuard
-from gateway.services.snapshots import LATE_MS, Snapshot
+from gateway.services.snapshots import LATE_MS, Asked, Snapshot
 from gateway.services.watch import detector_failed_finding, detector_works_finding
 
 log = structlog.get_logger()
@@ -43,6 +43,7 @@ class Track:
         # The first row that waits: to be placed in time, or for the models of these channels.
         self.held_from: int | None = None
         self.awaits: set[str] = set()
+        self.asked: dict[str, Asked] = {}  # models under way, by channel
 
     def restore(self, row: int, at_ms: int, state: bytes) -> None:
         """Go on from a stored position; a judge that failed gets another chance from there."""
@@ -56,14 +57,23 @@ class Track:
         self.roll = MeterRoll(self.calendar, snapshot.channels)
         self.judge.load(snapshot.judge)
         self.unjudged_from = snapshot.unjudged_from
+        self.asked = snapshot.asked
 
     def snapshot(self) -> bytes:
         """Return the state as it is after `row`."""
         self.rows_since_snapshot = 0
         self.snapshot_row = self.row
         return msgspec.msgpack.encode(
-            Snapshot(self.roll.channels, self.judge.dump(), self.judge_failed, self.unjudged_from)
-        )
+            Snapshot(
+                self.roll.channels, self.judge.dump(), self.judge_failed, self.unjudged_from,
+                self.asked,
+            )
+        )  # fmt: skip
+
+    def ask(self, channel: str, reading: Stored) -> None:
+        """Note that a channel's model is due as of the reading taken last."""
+        before_ms = self.judge.open_minute(channel)
+        self.asked[channel] = Asked(reading.at_ms, before_ms, self.is_historic(reading))
 
     def take(self, reading: Stored, out: list[Contribution]) -> list[Finding]:
         """Roll up and judge one reading, in the order of commits."""

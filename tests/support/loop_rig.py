@@ -63,7 +63,8 @@ class LoopSite:
         }
         for number, name in enumerate(self.site.meters):
             setup = Setup(config={"keys": keys}, speed=SPEED)
-            self.site.add(name, chain=CannedChain(number, clamps=1), setup=setup)
+            # What it reads is what the home of the training reads: no model of it finds that odd.
+            self.site.add(name, chain=CannedChain.typical(number), setup=setup)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -108,6 +108,36 @@ async def test_history_waits_for_its_model_and_others_go_on(site: Site, fit: Slo
     assert "grid" in old.judge.models
 
 
+@pytest.mark.parametrize("recorded", [True, False])
+async def test_a_fit_that_a_crash_or_a_stop_cut_off_is_asked_for_again(
+    site: Site,
+    fit: SlowFit,
+    recorded: bool,  # noqa: FBT001 - what pytest hands over
+) -> None:
+    site.add_meter("home", recorded=recorded)
+    (site.send if recorded else site.live)(windows(0, 70))
+    await due(site)
+    (site.send if recorded else site.live)(windows(71, 130))
+    await stepped(site, lambda: fit.asked and site.deriver.row == 131)
+    (before,) = site.deriver.tracks.values()
+    if not recorded:  # a crash takes it back to where its model became due
+        await site.deriver.drain()
+    await site.restart_deriving()
+    again = SlowFit()
+    site.deriver._refits._fit = again  # noqa: SLF001 - in place of a thread
+    await stepped(site, lambda: again.asked)
+    (track,) = site.deriver.tracks.values()
+    assert again.asked == fit.asked  # as of the same minute
+    assert track.row == before.row
+    assert track.awaits == ({"grid"} if recorded else set())
+    again.go.set()
+    await stepped(site, lambda: "grid" in track.judge.models)
+    await site.deriver.settle()
+    assert (track.row, track.asked) == (131, {})
+    await site.restart_deriving()
+    assert not site.deriver._refits._queue  # noqa: SLF001 - nothing is asked for twice
+
+
 async def test_a_fit_that_fails_is_told_and_holds_nothing_up(site: Site, fit: SlowFit) -> None:
     site.add_meter("home", recorded=True)
     site.send(windows(0, 70))
