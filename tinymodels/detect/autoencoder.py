@@ -19,13 +19,13 @@ from tinymodels.detect.contract import (
     Options,
     Verdict,
 )
+from tinymodels.detect.fitted import FittedModel
 from tinymodels.detect.limits import choose_limit
 from tinymodels.detect.litert import Network
-from tinymodels.detect.minutes import STEP_MS, Floats, Minutes, Row, Times
+from tinymodels.detect.minutes import Floats, Minutes, Row, Times
 from tinymodels.detect.sweep import featurise
 
 VERSION: Final = 1
-CLEAR_PART: Final = 0.7
 MOST_FED: Final = 6.0  # spreads; what the network has seen, and what int8 resolves well
 MOST_COUNTED: Final = 30.0  # spreads; beyond this a value is simply far
 LEAST_RESIDUAL: Final = 0.1  # spreads: what int8 leaves of a value
@@ -41,7 +41,7 @@ class AutoencoderState(Struct, array_like=True):
     since_ms: list[int] = field(default_factory=list)
 
 
-class AutoencoderModel(Struct, frozen=True, dict=True):
+class AutoencoderModel(FittedModel, frozen=True, dict=True):
     """A network, and what a channel's own averages are measured in.
 
     `charts` condition on the time of day; `inputs` are the charts' names in the network's order,
@@ -65,27 +65,9 @@ class AutoencoderModel(Struct, frozen=True, dict=True):
         return Network(self.network)
 
     @property
-    def step_ms(self) -> int:
-        """Five minutes."""
-        return STEP_MS
-
-    @property
-    def clear_limit(self) -> float:
-        """Return the score below which all is usual again."""
-        return CLEAR_PART * self.limit
-
-    @property
     def trained(self) -> tuple[int, int]:
         """Return the span of the channel's own data."""
         return self.charts.trained
-
-    def with_limit(self, limit: float) -> Self:
-        """Return the same model with another limit."""
-        return msgspec.structs.replace(self, limit=limit)
-
-    def to_bytes(self) -> bytes:
-        """Return the model as msgpack."""
-        return msgspec.msgpack.encode(self)
 
     @classmethod
     def from_bytes(cls, body: bytes) -> Self:
@@ -120,10 +102,6 @@ class AutoencoderModel(Struct, frozen=True, dict=True):
         """Return a state that has seen nothing."""
         return AutoencoderState(self.charts.new_state())
 
-    def dump_state(self, state: AutoencoderState) -> bytes:
-        """Return the state as msgpack."""
-        return msgspec.msgpack.encode(state)
-
     def load_state(self, body: bytes) -> AutoencoderState:
         """Return a dumped state, a new one where it does not fit."""
         try:
@@ -145,7 +123,7 @@ class AutoencoderModel(Struct, frozen=True, dict=True):
         errors = self.errors(np.array([state.charts.averages]))[0]
         state.errors = errors.tolist()
         since = state.since_ms or [0] * len(state.errors)
-        far = np.abs(errors) > CLEAR_PART * self.limit
+        far = np.abs(errors) > self.clear_limit
         state.since_ms = [
             (was or start_ms) if now else 0 for was, now in zip(since, far.tolist(), strict=True)
         ]

@@ -29,6 +29,7 @@ from tinymodels.detect.conditioning import (
     tabulate,
 )
 from tinymodels.detect.contract import Explanation, ModelRefusedError, Options, Verdict
+from tinymodels.detect.fitted import FittedModel
 from tinymodels.detect.history import check_enough, check_power, folds
 from tinymodels.detect.limits import chart_levels, choose_limit
 from tinymodels.detect.minutes import STEP_MS, Floats, Minutes, Row, Times
@@ -36,7 +37,6 @@ from tinymodels.detect.signals import INDEX, Signals, natural
 from tinymodels.detect.sweep import featurise
 
 VERSION: Final = 1
-CLEAR_PART: Final = 0.7
 
 
 class ChartsState(Struct, array_like=True):
@@ -49,7 +49,7 @@ class ChartsState(Struct, array_like=True):
     since_ms: list[list[int]] = field(default_factory=list)  # since when each is far out
 
 
-class ChartsModel(Struct, frozen=True, dict=True):
+class ChartsModel(FittedModel, frozen=True, dict=True):
     """Fitted charts: what is usual, and how far each average goes up and down by itself.
 
     The score is the greatest of the averages as parts of how far they went in the history, so
@@ -70,27 +70,9 @@ class ChartsModel(Struct, frozen=True, dict=True):
     version: int = VERSION
 
     @property
-    def step_ms(self) -> int:
-        """Five minutes."""
-        return STEP_MS
-
-    @property
-    def clear_limit(self) -> float:
-        """Return the score below which all is usual again."""
-        return CLEAR_PART * self.limit
-
-    @property
     def trained(self) -> tuple[int, int]:
         """Return the span of the data."""
         return self.from_ms, self.to_ms
-
-    def with_limit(self, limit: float) -> Self:
-        """Return the same charts with another limit."""
-        return msgspec.structs.replace(self, limit=limit)
-
-    def to_bytes(self) -> bytes:
-        """Return the model as msgpack."""
-        return msgspec.msgpack.encode(self)
 
     @classmethod
     def from_bytes(cls, body: bytes) -> Self:
@@ -116,10 +98,6 @@ class ChartsModel(Struct, frozen=True, dict=True):
         return ChartsState(
             averages=np.zeros(shape).tolist(), since_ms=np.zeros(shape, dtype=int).tolist()
         )
-
-    def dump_state(self, state: ChartsState) -> bytes:
-        """Return the state as msgpack."""
-        return msgspec.msgpack.encode(state)
 
     def load_state(self, body: bytes) -> ChartsState:
         """Return a dumped state; of other charts only what the features need is taken over."""

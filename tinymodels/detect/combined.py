@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Final, Protocol, Self, cast
 
 import msgspec
 import numpy as np
-from msgspec import Struct
 
 from tinymodels.detect.blocks import block_table
 from tinymodels.detect.charts import FITTER as CHARTS_FITTER
 from tinymodels.detect.charts import ChartsModel, ChartsState
 from tinymodels.detect.contract import Explanation, Model, ModelRefusedError, Options, Verdict
+from tinymodels.detect.fitted import FittedModel
 from tinymodels.detect.gaussian import FITTER as GAUSSIAN_FITTER
 from tinymodels.detect.limits import choose_limit, nth_event
 from tinymodels.detect.minutes import STEP_MS, Floats, Minutes, Row, Times
@@ -23,7 +23,6 @@ from tinymodels.detect.specials import levels, specials
 from tinymodels.detect.sweep import featurise, sweep
 
 VERSION: Final = 2
-CLEAR_PART: Final = 0.7
 # EN 50160: 230 V + 10 %. Five minutes above it count whatever is usual here.
 MOST_VOLTS: Final = 253.0
 # The second opinion is scaled so that this one of its events in the history reaches 1, as a
@@ -64,7 +63,7 @@ class CombinedState:
     special_since_ms: int = 0
 
 
-class CombinedModel(Struct, frozen=True, dict=True):
+class CombinedModel(FittedModel, frozen=True, dict=True):
     """Charts, and a model of another kind whose scores count `weight` times.
 
     `over_voltage_v` None leaves that rule to who asks it of every reading, as the daemon does.
@@ -93,31 +92,13 @@ class CombinedModel(Struct, frozen=True, dict=True):
         return cast("SecondOpinion", model.with_limit(self.limit / max(self.weight, 1e-12)))
 
     @property
-    def step_ms(self) -> int:
-        """Five minutes."""
-        return STEP_MS
-
-    @property
-    def clear_limit(self) -> float:
-        """Return the score below which all is usual again."""
-        return CLEAR_PART * self.limit
-
-    @property
     def trained(self) -> tuple[int, int]:
         """Return the span of the charts' data."""
         return self.charts.trained
 
-    def with_limit(self, limit: float) -> Self:
-        """Return the same parts with another limit."""
-        return msgspec.structs.replace(self, limit=limit)
-
     def without_rule(self) -> Self:
         """Return the model without the rule of the voltage: a rule of its own watches that."""
         return msgspec.structs.replace(self, over_voltage_v=None)
-
-    def to_bytes(self) -> bytes:
-        """Return the model as msgpack."""
-        return msgspec.msgpack.encode(self)
 
     @classmethod
     def from_bytes(cls, body: bytes) -> Self:
@@ -225,7 +206,7 @@ class CombinedModel(Struct, frozen=True, dict=True):
         state.bases.append((start_ms, values[INDEX["base"]]))
         scores = dict(zip(SPECIALS, (self.scale * told / self.levels).tolist(), strict=True))
         loudest = max(scores, key=lambda name: scores[name])
-        if scores[loudest] <= CLEAR_PART * self.limit:
+        if scores[loudest] <= self.clear_limit:
             state.special_since_ms = 0
         elif not state.special_since_ms and scores[loudest] > self.limit:
             state.special_since_ms = start_ms

@@ -19,6 +19,7 @@ from tinymodels.detect.conditioning import (
     tabulate,
 )
 from tinymodels.detect.contract import Explanation, ModelRefusedError, Options, Verdict
+from tinymodels.detect.fitted import FittedModel
 from tinymodels.detect.history import (
     FLOORS,
     LEAST_DAYS_OF_DAY,
@@ -35,7 +36,6 @@ from tinymodels.detect.sweep import featurise
 VERSION: Final = 2
 FEATURES: Final = ("power", "base", "day", "voltage", "reactive", "power_factor")
 CORRELATION_SHRINK: Final = 0.1
-CLEAR_PART: Final = 0.7
 # An hour of improbable blocks makes an anomaly: the score is the least d² of nine in twelve.
 PERSIST_M, PERSIST_N = 9, 12
 
@@ -50,7 +50,7 @@ class GaussianState(Struct, array_like=True):
     since_ms: int = 0
 
 
-class GaussianModel(Struct, frozen=True, dict=True):
+class GaussianModel(FittedModel, frozen=True, dict=True):
     """A fitted model: conditional mean and scale per feature, correlation, limit on d².
 
     P(x) < ε is the same as d² > `limit`: given the time of day, density falls with d² alone.
@@ -69,27 +69,9 @@ class GaussianModel(Struct, frozen=True, dict=True):
     version: int = VERSION
 
     @property
-    def step_ms(self) -> int:
-        """Five minutes."""
-        return STEP_MS
-
-    @property
-    def clear_limit(self) -> float:
-        """Return the score below which all is usual again."""
-        return CLEAR_PART * self.limit
-
-    @property
     def trained(self) -> tuple[int, int]:
         """Return the span of the data."""
         return self.from_ms, self.to_ms
-
-    def with_limit(self, limit: float) -> Self:
-        """Return the same Gaussian with another ε."""
-        return msgspec.structs.replace(self, limit=limit)
-
-    def to_bytes(self) -> bytes:
-        """Return the model as msgpack."""
-        return msgspec.msgpack.encode(self)
 
     @classmethod
     def from_bytes(cls, body: bytes) -> Self:
@@ -111,10 +93,6 @@ class GaussianModel(Struct, frozen=True, dict=True):
     def new_state(self) -> GaussianState:
         """Return a state that has seen nothing."""
         return GaussianState()
-
-    def dump_state(self, state: GaussianState) -> bytes:
-        """Return the state as msgpack."""
-        return msgspec.msgpack.encode(state)
 
     def load_state(self, body: bytes) -> GaussianState:
         """Return a dumped state, a new one where it is none."""

@@ -22,6 +22,7 @@ from tinymodels.detect.contract import (
     Options,
     Verdict,
 )
+from tinymodels.detect.fitted import FittedModel
 from tinymodels.detect.limits import choose_limit
 from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, Floats, Minutes, Row, Times
 
@@ -41,7 +42,6 @@ PEERS_DAYS: Final = 5
 PEERS_LEAST: Final = 0.35
 # No loss below this is told: dirt, heat and the season do as much.
 LEAST_LOSS: Final = 0.18
-CLEAR_PART: Final = 0.8
 LEAST_FIT_DAYS: Final = 60
 Yields = Mapping[int, float]  # day number (UTC) -> yield
 
@@ -60,7 +60,7 @@ class SolarState(Struct, array_like=True):
     since_ms: int = 0
 
 
-class SolarModel(Struct, frozen=True):
+class SolarModel(FittedModel, frozen=True):
     """The limit on the loss of the best of a week; `peers` are neighbours' yields, by day.
 
     A score is 1 where nothing but the limit's loss is missing: the larger of loss / `loss` and
@@ -68,13 +68,14 @@ class SolarModel(Struct, frozen=True):
     """
 
     kind: ClassVar[str] = "solar"
+    clear_part: ClassVar[float] = 0.8
 
     loss: float
     peer_loss: float
     limit: float
     from_ms: int
     to_ms: int
-    peers: dict[int, float] = {}
+    peers: dict[int, float] = field(default_factory=dict)
     version: int = VERSION
 
     @property
@@ -88,26 +89,13 @@ class SolarModel(Struct, frozen=True):
         return (ENVELOPE_DAYS + 2 * LATELY_DAYS + 1) * DAY_MS
 
     @property
-    def clear_limit(self) -> float:
-        """Return the score below which all is usual again."""
-        return CLEAR_PART * self.limit
-
-    @property
     def trained(self) -> tuple[int, int]:
         """Return the span of the data."""
         return self.from_ms, self.to_ms
 
-    def with_limit(self, limit: float) -> Self:
-        """Return the same model with another limit."""
-        return msgspec.structs.replace(self, limit=limit)
-
     def with_peers(self, peers: Yields) -> Self:
         """Return the same model beside these neighbours."""
         return msgspec.structs.replace(self, peers=dict(peers))
-
-    def to_bytes(self) -> bytes:
-        """Return the model as msgpack."""
-        return msgspec.msgpack.encode(self)
 
     @classmethod
     def from_bytes(cls, body: bytes) -> Self:
@@ -125,10 +113,6 @@ class SolarModel(Struct, frozen=True):
     def new_state(self) -> SolarState:
         """Return a state that has seen nothing."""
         return SolarState()
-
-    def dump_state(self, state: SolarState) -> bytes:
-        """Return the state as msgpack."""
-        return msgspec.msgpack.encode(state)
 
     def load_state(self, body: bytes) -> SolarState:
         """Return a dumped state, a new one where it does not fit."""
@@ -158,7 +142,7 @@ class SolarModel(Struct, frozen=True):
         """Judge the open day, and keep it."""
         keep_day(state)
         score = self._score(state)
-        if score <= CLEAR_PART * self.limit:
+        if score <= self.clear_limit:
             state.since_ms = 0
         elif not state.since_ms:
             state.since_ms = state.day * DAY_MS
