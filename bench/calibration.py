@@ -111,7 +111,7 @@ def run(numbers: Sequence[int]) -> dict[str, list[Seen]]:
 
         def go(bench: Bench) -> list[Seen]:
             bench.meter.start()
-            site.watcher.measured(bench.name)
+            site.known(bench.name)
             return board(bench)
 
         with ThreadPoolExecutor(2) as pool:

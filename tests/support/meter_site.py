@@ -18,6 +18,8 @@ from tests.support.api import write_secret
 from tests.support.certificates import Authority
 from tests.support.chaos_proxy import ChaosProxy
 from tests.support.daemon import Daemon
+from tests.support.feeding import query
+from tests.support.gateway_stub import until
 from tests.support.meter_watch import Watcher
 from tests.support.mosquitto import Mosquitto
 from tests.support.ports import free_port, wait_for_port
@@ -172,6 +174,11 @@ class MeterSite:
         }
         files = {"ca.crt": self.authority.ca_file.read_bytes(), **setup.files}
         return self.fleet.add(name, source, chain, replace(setup, config=config, files=files))
+
+    def known(self, name: str) -> None:
+        """Wait until the gateway knows a meter; others hear its readings before they are stored."""
+        known = "SELECT 1 FROM meters WHERE id = ?"
+        until(lambda: query(self.daemon.database, known, name), within_s=60)
 
     def logs(self, lines: int = 8) -> str:
         """Return the ends of all logs, for messages."""
