@@ -38,6 +38,7 @@ from gateway.services.doctor_facts import (
 from gateway.settings import MqttSettings, Settings, read_secret
 
 PATIENCE_S = 5.0
+START_S = 10.0  # after a start the web server comes last
 PROC_LOCKS = Path("/proc/locks")
 THERMAL = Path("/sys/class/thermal")
 DAY_S = 86_400.0
@@ -98,7 +99,7 @@ class RealSurroundings:
         answers, problem = _within(PATIENCE_S, lambda: _asks(path))
         if not answers or not self._settings.web.enabled or not self._settings.web.port:
             return DaemonFacts(holds or answers, answers, None, problem)
-        ready, problem = readyz(self._settings.web)
+        ready, problem = readyz(self._settings.web, start_s=START_S)
         return DaemonFacts(holds=True, answers=True, ready=ready, problem=problem)
 
     def broker(self) -> BrokerFacts:
