@@ -86,7 +86,8 @@ class VirtualMeter:
 
     A message is kept until an application ack covers it, and sent again when it is
     uncovered for 10 s and after every reconnect, oldest first. After connecting one
-    message goes out alone until an ack comes; then up to `window` may be uncovered.
+    message goes out alone until an ack comes, and again if that leaves it uncovered; then up
+    to `window` may be uncovered.
     At most `capacity` messages are held: `offer` waits when there are more.
     """
 
@@ -322,9 +323,9 @@ class VirtualMeter:
         # A retained one may be of a database that is gone: what is held is sent regardless.
         if message.retain:
             return
-        self._limit = self._window
         self._upto.update({ack.boot: ack.upto, **{part.boot: part.upto for part in ack.more}})
         self._sent = self._uncovered(self._sent)
+        self._open_window()
         self._unsent = self._uncovered(self._unsent)
         self._flying = sum(held.readings > 0 for held in self._sent)
         if len(self._sent) + len(self._unsent) < self._capacity:
@@ -332,6 +333,16 @@ class VirtualMeter:
         if not self._sent and not self._unsent:
             self._empty.set()
         self._pump()
+
+    def _open_window(self) -> None:
+        """Let more than one message go out, now that the gateway has been heard.
+
+        Where its ack leaves the one that went alone uncovered, that one may be lost: a broker that
+        was killed can forget who listens. It goes again before the others, so that order is kept.
+        """
+        if self._limit == 1 and (alone := next((h for h in self._sent if h.readings), None)):
+            self._send(alone)
+        self._limit = self._window
 
     def _uncovered(self, queue: deque[_Held]) -> deque[_Held]:
         """Return what no ack covers yet."""

@@ -117,6 +117,23 @@ async def test_one_message_goes_alone_until_an_ack_comes(broker: Mosquitto) -> N
     assert meter.regs == {"grid": (12.5, None)}
 
 
+async def test_an_ack_that_leaves_the_first_uncovered_has_it_sent_again_before_the_others(
+    own_broker: Mosquitto,
+) -> None:
+    """A broker that was killed may know nobody who listens, and lose what it acknowledges."""
+    meter = make(own_broker, "vm-order")
+    async with running(meter):
+        for seq in range(4):
+            await meter.offer([reading(seq)])
+        await asyncio.sleep(0.5)  # 0 goes where nobody listens
+        async with gateway_at(own_broker.port, "vm-order") as gateway:
+            await gateway.ack(-1)
+            assert await gateway.next_seqs(4) == [0, 1, 2, 3]
+            await gateway.ack(3)
+            assert await finished(meter)
+    assert meter.counters.resent == 1
+
+
 async def finished(meter: VirtualMeter) -> bool:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(meter.drained(), 0.3)
@@ -203,8 +220,8 @@ async def test_readings_of_an_earlier_boot_stay_held(broker: Mosquitto) -> None:
         await gateway.next_seqs(1)
         meter.reboot(78)
         await meter.offer([reading(0, 78)])
-        await gateway.ack(-1)  # alive, nothing of ours yet
-        assert await gateway.next_seqs(1) == [0]
+        await gateway.ack(-1)  # alive, nothing of ours yet: the first again, and then the others
+        assert await gateway.next_seqs(2) == [0, 0]
         await gateway.ack(0, boot=78, more=[{"boot": BOOT, "upto": -1}])
         assert not await finished(meter)
         assert meter.backlog == 1
