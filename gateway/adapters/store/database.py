@@ -24,6 +24,9 @@ log = structlog.get_logger()
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 READERS = 2
+# Who reads goes through a span once, and the kernel's own cache is below: each of several
+# connections would else keep 4 MB for good.
+WRITER_CACHE_KIB, READER_CACHE_KIB = 4096, 1024
 GROUP_LIMIT = 256  # works in one commit; bounds how long the first one waits
 QUEUE_LIMIT = 1024
 STUCK_S = 10.0  # a card that collects its garbage takes a second or two, one that dies for ever
@@ -63,7 +66,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             db.execute("PRAGMA foreign_keys = ON")
             db.execute("PRAGMA journal_size_limit = 67108864")
         db.execute("PRAGMA busy_timeout = 10000")
-        db.execute("PRAGMA cache_size = -4096")
+        db.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB if read_only else WRITER_CACHE_KIB}")
     except sqlite3.Error as error:
         msg = f"storage.path: {path} cannot be opened: {error}"
         raise StorageError(msg) from error
