@@ -137,7 +137,7 @@ def peak_mb(weeks: History, champion: CombinedModel | None) -> float:
     """Return the most memory of the process that refits, whether its model is taken or not."""
     done = subprocess.run(
         [sys.executable, "-m", "gateway.refitting"], check=True, capture_output=True,
-        input=order_of(weeks, OPTIONS, champion, 2**62),
+        input=b"".join(order_of(weeks, OPTIONS, champion, 2**62)),
     )  # fmt: skip
     return msgspec.msgpack.decode(done.stdout, type=Answer).peak_mb
 

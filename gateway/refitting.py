@@ -8,6 +8,7 @@ import os
 import resource
 import sys
 from pathlib import Path
+from typing import BinaryIO
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -17,15 +18,15 @@ from gateway.services.fitting import Fitted, History, fit_channel
 from tinymodels.detect.combined import CombinedModel
 from tinymodels.detect.contract import Options
 
+LENGTH_BYTES = 4
 LOW_PRIORITY = 10  # well behind the judging, and not starved by what else a machine does
 MOST_CPU_S = 600
 MOST_MEMORY_BYTES = 1 << 30
 
 
 class Order(msgspec.Struct, array_like=True):
-    """What to fit; `parts` is the history's table (`History.table`)."""
+    """What to fit; the history's table (`History.table`) follows it."""
 
-    parts: bytes
     spans: list[tuple[int, int]]
     zone: str
     alarms_per_month: float
@@ -53,23 +54,26 @@ class Answer(msgspec.Struct, array_like=True):
 
 def order_of(
     history: History, options: Options, champion: CombinedModel | None, before_ms: int
-) -> bytes:
-    """Return an order as it goes to the process."""
+) -> tuple[bytes, memoryview]:
+    """Return the two pieces of an order as they go to the process, one after the other.
+
+    The second is the history itself: eight weeks of it are 8 MB, and nobody makes a copy.
+    """
     table, spans = history.table()
-    return msgspec.msgpack.encode(
+    order = msgspec.msgpack.encode(
         Order(
-            table, spans, options.zone.key or "UTC", options.alarms_per_month, options.voltage,
+            spans, options.zone.key or "UTC", options.alarms_per_month, options.voltage,
             options.seed, champion.to_bytes() if champion else b"", before_ms,
         )
     )  # fmt: skip
+    return len(order).to_bytes(LENGTH_BYTES, "big") + order, table
 
 
-def work(body: bytes) -> Answer:
+def work(orders: BinaryIO) -> Answer:
     """Do what an order says."""
-    order = msgspec.msgpack.decode(body, type=Order)
-    del body
-    history = History.of_table(order.parts, order.spans)
-    order.parts = b""
+    length = int.from_bytes(orders.read(LENGTH_BYTES), "big")
+    order = msgspec.msgpack.decode(orders.read(length), type=Order)
+    history = History.of_table(orders.read(), order.spans)
     champion = CombinedModel.from_bytes(order.champion) if order.champion else None
     zone = ZoneInfo(order.zone)
     options = Options(zone, order.alarms_per_month, voltage=order.voltage, seed=order.seed)
@@ -95,7 +99,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU_S, MOST_CPU_S))
     resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
     try:
-        answer = work(sys.stdin.buffer.read())
+        answer = work(sys.stdin.buffer)
     except (BadInputError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         answer = Answer(error=f"{type(error).__name__}: {error}"[:500])
     answer.peak_mb = peak_mb()

@@ -1,7 +1,10 @@
 """Has a model fitted in a process of its own (`gateway.refitting`)."""
 
 import asyncio
+import os
 import sys
+import tempfile
+from typing import BinaryIO
 
 import msgspec
 
@@ -22,13 +25,15 @@ async def fit_in_process(
 
     Whoever cancels it ends the process too.
     """
-    order = await asyncio.to_thread(order_of, history, options, champion, before_ms)
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway.refitting", stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    with _scratch() as orders:
+        orders.writelines(order_of(history, options, champion, before_ms))
+        orders.seek(0)
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "gateway.refitting", stdin=orders,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
     try:
-        said, complaint = await child.communicate(order)
+        said, complaint = await child.communicate()
     finally:
         if child.returncode is None:
             child.kill()
@@ -41,3 +46,10 @@ async def fit_in_process(
     if answer.error:
         raise FitFailedError(answer.error)
     return answer.fitted()
+
+
+def _scratch() -> BinaryIO:
+    """Return a file for an order: in memory where the system has that, as Linux does."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("wattwarden-fit"), "w+b")
+    return tempfile.TemporaryFile()

@@ -52,9 +52,9 @@ class History:
         self._spans = alert_spans
         self.add(buckets)
 
-    def table(self) -> tuple[bytes, list[tuple[int, int]]]:
-        """Return all it holds as bytes and spans, for another process on this machine."""
-        return self._parts.tobytes(), list(self._spans.values())
+    def table(self) -> tuple[memoryview, list[tuple[int, int]]]:
+        """Return all it holds as bytes (no copy) and spans, for a process on this machine."""
+        return memoryview(self._parts).cast("B"), list(self._spans.values())
 
     @classmethod
     def of_table(cls, parts: bytes, spans: Iterable[tuple[int, int]]) -> Self:

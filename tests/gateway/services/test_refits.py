@@ -175,13 +175,15 @@ async def test_a_process_makes_the_same_model_as_a_thread() -> None:
 @pytest.mark.parametrize(
     ("order", "why"),
     [
-        (msgspec.msgpack.encode((b"", [], "UTC", 4.0, True, 1, b"none", 0)), "no combined"),
+        (msgspec.msgpack.encode(([], "UTC", 4.0, True, 1, b"none", 0)), "no combined"),
         (b"\xc1", "DecodeError"),
     ],
 )
 async def test_what_becomes_of_a_process_that_fails(
     monkeypatch: pytest.MonkeyPatch, order: bytes, why: str
 ) -> None:
-    monkeypatch.setattr(fit_process, "order_of", lambda *_: order)
+    monkeypatch.setattr(
+        fit_process, "order_of", lambda *_: (len(order).to_bytes(4, "big") + order, b"")
+    )
     with pytest.raises(FitFailedError, match=why):
         await fit_in_process(history(small_home(1)), OPTIONS, None, 2**62)
