@@ -16,8 +16,12 @@ from bench.common import Figures, Limit, Result, finish, progress
 from bench.detection_data import Home, australia, data_folder, france, portugal
 from bench.detection_pv import neighbourhood, single_sites
 from bench.detection_simulated import simulated
+from tinymodels.detect.autoencoder import AutoencoderFitter
+from tinymodels.detect.combined import CombinedFitter
 from tinymodels.detect.contract import Fitter, Options
 from tinymodels.detect.kinds import fitter
+from tinymodels.detect.minutes import DAY_MS
+from tinymodels.train.autoencoder import Recipe, inputs_of, train_network
 from tinymodels.train.evaluation import Channel, Outcome, judge_channels, write_outcome
 from tinymodels.train.faults_pv import solar_contenders, solar_terms
 from tinymodels.train.figures import Report, pooled
@@ -29,6 +33,8 @@ from tinymodels.train.split import Split
 UTC = ZoneInfo("UTC")
 PRODUCT = "combined"
 HOME_KINDS = ("gaussian", "charts", PRODUCT)
+# A network is trained once, on the weeks before the test; fits and limits are renewed every month.
+NETWORK_WEEKS = 8
 EVENTS, QUICK_EVENTS = 160, 12
 PV_EVENTS, QUICK_PV_EVENTS = 40, 8
 # Power alone, without voltage or reactive power, is told apart from what the targets are for.
@@ -56,6 +62,18 @@ def channel_of(home: Home, events: int, *, simulated_home: bool = False) -> Chan
         Options(UTC, 4.0), events=events, modelled=home.modelled, simulated=simulated_home
     )
     return Channel(home.name, home.minutes, home.test_from_ms, terms, short=home.short)
+
+
+def with_network(home: Home) -> dict[str, Fitter]:
+    """Return the autoencoder, and the product with it as second opinion; needs TensorFlow.
+
+    Raise ConfigError without the extra `train`.
+    """
+    training = Split(home.name, home.minutes, home.test_from_ms, short=True).training
+    weeks = training.between(home.test_from_ms - NETWORK_WEEKS * 7 * DAY_MS, home.test_from_ms)
+    network = train_network(inputs_of(weeks, Options(UTC, 4.0)), Recipe()).network
+    opinion = AutoencoderFitter(network)
+    return {"autoencoder": opinion, f"{PRODUCT}_autoencoder": CombinedFitter(opinion)}
 
 
 def judge_group(
@@ -109,12 +127,15 @@ def figures_of(report: Report, prefix: str) -> Figures:
     return figures
 
 
-def measure(data: Path, *, quick: bool, kinds: Sequence[str], out: Path) -> Figures:
+def measure(data: Path, *, quick: bool, kinds: Sequence[str], network: bool, out: Path) -> Figures:
     """Judge every group; the main one is the Portuguese home."""
     events = QUICK_EVENTS if quick else EVENTS
     fitters = {kind: fitter(kind) for kind in kinds}
     figures: Figures = {}
-    main = judge_group("portugal", [channel_of(portugal(data), events)], fitters, out)
+    home = portugal(data)
+    if network:
+        fitters |= with_network(home)
+    main = judge_group("portugal", [channel_of(home, events)], fitters, out)
     for report in main.reports:
         figures |= figures_of(report, report.detector)
     product = {PRODUCT: fitter(PRODUCT)}
@@ -140,13 +161,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few events and series; no verdict")
     parser.add_argument("--kinds", default=",".join(HOME_KINDS), help="detectors, by comma")
+    parser.add_argument(
+        "--network", action="store_true", help="the autoencoder too; needs the extra `train`"
+    )
     parser.add_argument("--out", type=Path, default=REPORT, help="where pages and pictures go")
     args = parser.parse_args()
     data = data_folder()
     if data is None:
         progress("no reference data: set WATTWARDEN_SHARED, or put it in ../shared")
         return 2
-    figures = measure(data, quick=args.quick, kinds=args.kinds.split(","), out=args.out)
+    kinds = args.kinds.split(",")
+    figures = measure(data, quick=args.quick, kinds=kinds, network=args.network, out=args.out)
     settings: dict[str, str | int | float] = {
         "events": QUICK_EVENTS if args.quick else EVENTS,
         "product": PRODUCT,
