@@ -7,8 +7,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
+from tests.support.api import Api
 from tests.support.daemon import Daemon
 from tests.support.feeding import query
+from tests.support.gateway_stub import until
 from tests.support.household import home_a
 from tests.support.offline import Span, raised, refitted
 from tinymodels.detect.contract import Options
@@ -47,7 +49,9 @@ def test_twelve_months_raise_what_the_evaluation_says(
         "replay", str(source.path), "--meter", source.meter, "--timezone", "UTC", *maps,
         within_s=1500,
     )  # fmt: skip
-    daemon.terminate(within_s=60)  # all that is committed is judged before it ends
+    with Api.logged_in(daemon) as api:  # a stop does not wait for months of judging
+        until(lambda: not api.get("status")["backlog"]["judge"], within_s=300)
+    daemon.terminate(within_s=60)
     minutes = series(daemon.database)
     alerts = [Span(*row) for row in query(daemon.database, ALERTS)]
     taken = fits(daemon)
