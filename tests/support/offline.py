@@ -7,7 +7,7 @@ import numpy as np
 
 from gateway.services.fitting import FOREVER_MS, NEW_NORMAL_MS, WARM_UP_MS, WEEKS_8_MS
 from tinymodels.detect.combined import CombinedModel
-from tinymodels.detect.contract import Alarm, Options
+from tinymodels.detect.contract import Alarm, Options, scored
 from tinymodels.detect.minutes import MINUTE_MS, STEP_MS, Minutes
 from tinymodels.detect.refit import refit
 
@@ -55,12 +55,12 @@ def raised(series: Minutes, models: Sequence[tuple[int, CombinedModel]]) -> list
     for (from_ms, whole), until_ms in zip(models, ends_ms, strict=True):
         model = whole.without_rule()
         part = series.between(from_ms - WARM_UP_MS, until_ms + STEP_MS)
-        starts, scores = model.score(part)
+        starts, scores = scored(model, part)
         # A step is judged when the first minute after it is over.
         after = np.searchsorted(part.start_ms, starts + STEP_MS)
         told_ms = part.start_ms[after]
         for number in np.flatnonzero((told_ms >= from_ms) & (told_ms < until_ms)).tolist():
-            alarm.step(model, float(scores[number]))
+            alarm.step(model, scores[number].tolist())
             if alarm.begins:
                 found.append(int(starts[number]) + STEP_MS)
     return found

@@ -119,6 +119,11 @@ class ChartsModel(FittedModel, frozen=True, dict=True):
 
     def judge(self, state: ChartsState, start_ms: int, values: Sequence[float]) -> Verdict:
         """Return the verdict on a block's features; for who has them already."""
+        score = float(self.advance(state, start_ms, values).max())
+        return Verdict(score, score > self.limit)
+
+    def advance(self, state: ChartsState, start_ms: int, values: Sequence[float]) -> Floats:
+        """Take in a block's features; return what `ratios` gives of the averages after it."""
         starts = np.array([start_ms])
         z = self._z(starts, np.array([values]))
         after = averages(z, starts, np.array(state.averages), state.last_ms)[0]
@@ -127,8 +132,7 @@ class ChartsModel(FittedModel, frozen=True, dict=True):
         since = np.where(ratios > self.clear_limit, np.where(since > 0, since, start_ms), 0)
         state.last_ms, state.averages, state.values = start_ms, after.tolist(), list(values)
         state.since_ms = since.tolist()
-        score = float(ratios.max())
-        return Verdict(score, score > self.limit)
+        return ratios
 
     def score(self, minutes: Minutes) -> tuple[Times, Floats]:
         """Return starts and scores of all blocks that are over."""
@@ -144,13 +148,17 @@ class ChartsModel(FittedModel, frozen=True, dict=True):
         fresh = np.zeros((len(SCALES_MS), len(self.charts)))
         return averages(self._z(starts, values), starts, fresh, 0)
 
-    def explain(self, state: ChartsState) -> Explanation:
-        """Return the chart that is furthest beyond its level, in its feature's units."""
+    def explain(self, state: ChartsState, among: Sequence[int] = ()) -> Explanation:
+        """Return the chart that is furthest beyond its level, in its feature's units.
+
+        `among`: the places of those that are asked for, of all where it is empty.
+        """
         if not state.values:
             return Explanation("power", math.nan, math.nan, "W", 0, 0.0)
-        ratios = self.ratios(np.array(state.averages))
-        scale, chart = divmod(int(ratios.argmax()), len(self.charts))
-        return self.describe(state, scale, chart)
+        places = among or range(len(self.charts))
+        ratios = self.ratios(np.array(state.averages))[:, places]
+        scale, place = divmod(int(ratios.argmax()), len(places))
+        return self.describe(state, scale, places[place])
 
     def describe(self, state: ChartsState, scale: int, chart: int) -> Explanation:
         """Return where one average is, and where it usually is, by the numbers of its place."""

@@ -13,6 +13,15 @@ from tinymodels.detect.blocks import block_table
 from tinymodels.detect.charts import FITTER as CHARTS_FITTER
 from tinymodels.detect.charts import ChartsModel, ChartsState
 from tinymodels.detect.contract import Explanation, Model, ModelRefusedError, Options, Verdict
+from tinymodels.detect.families import (
+    FAMILIES,
+    OF_CHARTS,
+    POWER,
+    SPECIAL,
+    VOLTAGE,
+    by_family,
+    members,
+)
 from tinymodels.detect.fitted import FittedModel
 from tinymodels.detect.gaussian import FITTER as GAUSSIAN_FITTER
 from tinymodels.detect.limits import choose_limit, nth_event
@@ -28,6 +37,10 @@ MOST_VOLTS: Final = 253.0
 # The second opinion is scaled so that this one of its events in the history reaches 1, as a
 # chart's eighth does: it speaks more rarely than a chart.
 OTHER_EVENT: Final = 2
+# So that none of them takes up the budget of all, families whose so manieth event in the history
+# goes above 1 are scaled down to it (chosen of none, 1, 2 and 3 on months before those of the
+# judgement). None is scaled up: what never varied may begin to, a little.
+BALANCE_EVENT: Final = 2
 FOREVER_MS: Final = 2**62
 
 
@@ -57,7 +70,8 @@ class CombinedState:
     other: Any
     volts: float = math.nan
     over_since_ms: int = 0
-    loudest: str = "charts"
+    loudest: str = FAMILIES[POWER]
+    opinion: bool = False  # it is louder than the charts of power
     bases: list[tuple[int, float]] = field(default_factory=list)  # of the last two hours
     special: tuple[str, float, float, str] = ("law", math.nan, math.nan, "V/kW")
     special_since_ms: int = 0
@@ -66,6 +80,7 @@ class CombinedState:
 class CombinedModel(FittedModel, frozen=True, dict=True):
     """Charts, and a model of another kind whose scores count `weight` times.
 
+    Its scores are those of FAMILIES, of which each raises an alarm by itself.
     `over_voltage_v` None leaves that rule to who asks it of every reading, as the daemon does.
     """
 
@@ -82,6 +97,7 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
     ] = ()  # of tinymodels.detect.specials; a level makes a score of `scale`
     scale: float = 1.0  # the limit chosen at the fit: another limit changes no score
     version: int = VERSION
+    balance: tuple[float, ...] = (1.0,) * len(OF_CHARTS)  # times the families' scores
 
     @functools.cached_property
     def other(self) -> SecondOpinion:
@@ -89,7 +105,8 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
         from tinymodels.detect.kinds import load  # noqa: PLC0415 - which knows this module
 
         model = load(self.other_kind, self.other_body)
-        return cast("SecondOpinion", model.with_limit(self.limit / max(self.weight, 1e-12)))
+        times = self.weight * self.balance[POWER]
+        return cast("SecondOpinion", model.with_limit(self.limit / max(times, 1e-12)))
 
     @property
     def trained(self) -> tuple[int, int]:
@@ -112,7 +129,9 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
             msg = f"a combined detector of version {model.version} with {model.other_kind}"
             raise ModelRefusedError(msg)
         ChartsModel.from_bytes(model.charts.to_bytes())
-        if not math.isfinite(model.weight) or model.weight < 0 or model.other.step_ms != STEP_MS:
+        balanced = len(model.balance) == len(OF_CHARTS) and all(0 < x <= 1 for x in model.balance)
+        weighed = math.isfinite(model.weight) and model.weight >= 0 and balanced
+        if not weighed or model.other.step_ms != STEP_MS:
             msg = f"a combined detector whose {model.other_kind} does not fit: fit it anew"
             raise ModelRefusedError(msg)
         return model
@@ -152,8 +171,8 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
             other,
             math.nan,
             parts[4],
-            parts[5],
-            parts[6],
+            parts[5] if parts[5] in FAMILIES else FAMILIES[POWER],
+            bases=parts[6],
             special_since_ms=parts[7],
         )
 
@@ -180,27 +199,29 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
 
     def judge(self, state: CombinedState, start_ms: int, values: Sequence[float]) -> Verdict:
         """Return the verdict on a block's features; for who has them already."""
-        scores = {
-            "charts": self.charts.judge(state.charts, start_ms, values).score,
-            "other": self.weight * self.other.judge(state.other, start_ms, values).score,
-        }
-        scores |= self._specials(state, start_ms, values)
+        ratios = self.charts.advance(state.charts, start_ms, values).max(axis=0)
+        scores = (by_family(ratios, self.charts.charts) * self.balance).tolist()
+        opinion = self.weight * self.other.judge(state.other, start_ms, values).score
+        opinion *= self.balance[POWER]
+        state.opinion = opinion > scores[POWER]
+        scores[POWER] = _most(scores[POWER], opinion)
+        scores.append(self._specials(state, start_ms, values))
         state.volts = values[INDEX["volts"]]
         if self.over_voltage_v is not None and state.volts > self.over_voltage_v:
             state.over_since_ms = state.over_since_ms or start_ms
-            scores["voltage"] = self.limit * state.volts / self.over_voltage_v
+            over = self.limit * state.volts / self.over_voltage_v
+            scores[VOLTAGE] = _most(scores[VOLTAGE], over)
         else:
             state.over_since_ms = 0
-        state.loudest = max(scores, key=lambda part: scores[part])
-        score = math.nan if any(map(math.isnan, scores.values())) else scores[state.loudest]
-        return Verdict(score, score > self.limit)
+        score = functools.reduce(_most, scores)
+        if score == score:  # not NaN  # noqa: PLR0124
+            state.loudest = FAMILIES[scores.index(score)]
+        return Verdict(score, score > self.limit, tuple(scores))
 
-    def _specials(
-        self, state: CombinedState, start_ms: int, values: Sequence[float]
-    ) -> dict[str, float]:
-        """Return what the specials say, and remember it for an explanation."""
+    def _specials(self, state: CombinedState, start_ms: int, values: Sequence[float]) -> float:
+        """Return the most that the specials say, and remember it for an explanation."""
         if not self.levels:
-            return {}
+            return 0.0
         told = specials(np.array([start_ms]), np.array([values]), state.bases)[0]
         state.bases = [item for item in state.bases if item[0] > start_ms - BASE_MS]
         state.bases.append((start_ms, values[INDEX["base"]]))
@@ -214,36 +235,62 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
             state.special = ("long_base", float(told[-1]), self.levels[-1], "W")
         else:
             state.special = ("law", values[INDEX["slope_2h"]], values[INDEX["supply"]], "V/kW")
-        return scores
+        return float(scores[loudest])
 
     def score(self, minutes: Minutes) -> tuple[Times, Floats]:
         """Return starts and scores of all blocks that are over."""
         return self.judge_many(*featurise(minutes))
 
+    def score_families(self, minutes: Minutes) -> tuple[Times, Floats]:
+        """Return starts of all blocks that are over, and their scores by FAMILIES."""
+        return self.judge_families(*featurise(minutes))
+
     def judge_many(self, starts: Times, values: Floats) -> tuple[Times, Floats]:
         """Return starts and scores of blocks whose features are known already."""
-        charts = self.charts.judge_many(starts, values)[1]
-        scores = np.maximum(charts, self.weight * self.other.judge_many(starts, values)[1])
+        return starts, self.judge_families(starts, values)[1].max(axis=1)
+
+    def judge_families(self, starts: Times, values: Floats) -> tuple[Times, Floats]:
+        """Return starts of blocks whose features are known, and their scores by FAMILIES."""
+        ratios = self.charts.ratios(self.charts.trace(starts, values)).max(axis=1)
+        opinions = self.weight * self.other.judge_many(starts, values)[1]
+        scores = np.zeros((len(starts), len(FAMILIES)))
+        scores[:, OF_CHARTS] = self.parts(ratios, opinions)
         if self.levels:
             told = specials(starts, values) / np.asarray(self.levels)
-            scores = np.maximum(scores, self.scale * told.max(axis=1, initial=0.0))
+            scores[:, SPECIAL] = self.scale * told.max(axis=1, initial=0.0)
         if self.over_voltage_v is not None:
             volts = values[:, INDEX["volts"]]
             over = np.where(volts > self.over_voltage_v, volts / self.over_voltage_v, 0.0)
-            scores = np.maximum(scores, self.limit * over)
+            scores[:, VOLTAGE] = np.maximum(scores[:, VOLTAGE], self.limit * over)
         return starts, scores
 
+    def parts(self, ratios: Floats, opinions: Floats) -> Floats:
+        """Return scores by OF_CHARTS, of the charts' ratios (step, chart) and weighed opinions."""
+        scores = by_family(ratios, self.charts.charts)
+        scores[:, POWER] = np.maximum(scores[:, POWER], opinions)
+        result: Floats = scores * self.balance
+        return result
+
     def explain(self, state: CombinedState) -> Explanation:
-        """Return what the loudest part says."""
-        if state.loudest == "voltage" and self.over_voltage_v is not None:
+        """Return what the loudest family says."""
+        return self.explain_family(state, FAMILIES.index(state.loudest))
+
+    def explain_family(self, state: CombinedState, family: int) -> Explanation:
+        """Return what one of FAMILIES says."""
+        if family == VOLTAGE and self.over_voltage_v is not None and state.over_since_ms:
             limit_v = self.over_voltage_v
             return Explanation("over_voltage", state.volts, limit_v, "V", state.over_since_ms, 0.0)
-        if state.loudest in SPECIALS:
+        if family == SPECIAL:
             feature, now, usual, unit = state.special
             return Explanation(feature, now, usual, unit, state.special_since_ms, 0.0)
-        if state.loudest == "other":
+        if family == POWER and state.opinion:
             return self.other.explain(state.other)
-        return self.charts.explain(state.charts)
+        return self.charts.explain(state.charts, members(self.charts.charts, family))
+
+
+def _most(one: float, other: float) -> float:
+    """Return the greater of two, NaN where either is."""
+    return math.nan if math.isnan(one) or math.isnan(other) else max(one, other)
 
 
 class CombinedFitter:
@@ -278,7 +325,11 @@ class CombinedFitter:
             rule_v,
             levels(starts, specials(starts, values)),
         )
-        scores = np.maximum(charts.ratios(after).max(axis=(1, 2)), weight * opinions)
+        ratios = charts.ratios(after).max(axis=1)
+        plain = model.parts(ratios, weight * opinions)
+        events = [nth_event(starts, plain[:, one], BALANCE_EVENT) for one in OF_CHARTS]
+        model = msgspec.structs.replace(model, balance=tuple(1 / max(one, 1.0) for one in events))
+        scores = model.parts(ratios, weight * opinions)
         limit = choose_limit(model, starts, scores, options.alarms_per_month)
         return msgspec.structs.replace(model, limit=limit, scale=limit)
 

@@ -27,13 +27,17 @@ NEVER: Final = 1e12
 
 
 def choose_limit(model: Model, starts: Times, scores: Floats, alarms_per_month: float) -> float:
-    """Return the limit whose events, counted as the daemon counts them, stay in the budget."""
+    """Return the limit whose events, counted as the daemon counts them, stay in the budget.
+
+    Scores are (step,), or (step, family) where the model has several.
+    """
+    most = scores.reshape(len(scores), -1).max(axis=1)
     span_ms = int(starts[-1]) + model.step_ms - int(starts[0])
     allowed = int(SPEND * alarms_per_month * span_ms / DAY_MS / DAYS_PER_MONTH)
-    top = float(scores.max())
+    top = float(most.max())
     if not allowed:
         return ONE_EVENT_MARGIN * top
-    levels = np.unique(np.quantile(scores, 1 - np.geomspace(1 / len(scores), 0.1, LEVELS)))[::-1]
+    levels = np.unique(np.quantile(most, 1 - np.geomspace(1 / len(most), 0.1, LEVELS)))[::-1]
     best = top
     reached = reached_before(scores, model.step_ms)
     for level in levels.tolist():

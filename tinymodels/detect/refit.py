@@ -184,7 +184,7 @@ def _alarmed_ms(model: CombinedModel, week: _Week) -> int:
     """Return for how long of the last week a model is alarmed."""
     from_ms, end_ms = week.span_ms
     low = int(np.searchsorted(week.starts, from_ms - WARM_UP_MS))
-    found = events(model, *model.judge_many(week.starts[low:], week.values[low:]))
+    found = events(model, *model.judge_families(week.starts[low:], week.values[low:]))
     spans = [(max(one.from_ms, from_ms), min(one.to_ms, end_ms)) for one in found]
     return sum(max(0, to_ms - begin_ms) for begin_ms, to_ms in spans)
 
@@ -196,6 +196,6 @@ def _alarms(
     """Return how many alarms of each begin in (from, to], those within hours being one."""
     found = []
     for model in pair:
-        raised = merged(events(model, *model.judge_many(*features)))
+        raised = merged(events(model, *model.judge_families(*features)))
         found.append(sum(from_ms < event.from_ms <= to_ms for event in raised))
     return found

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.domain.errors import BadInputError
-from tinymodels.detect.contract import Fitter, Model, Options
+from tinymodels.detect.contract import Fitter, Model, Options, scored
 from tinymodels.detect.kinds import open_package
 from tinymodels.detect.limits import choose_limit
 from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, Floats, Minutes, Times
@@ -51,7 +51,7 @@ class Kept:
 
     def fit(self, minutes: Minutes, options: Options) -> Model:
         """Return the model with a limit for this budget."""
-        return self.limited(*self._model.score(minutes), options)
+        return self.limited(*scored(self._model, minutes), options)
 
     def limited(self, starts: Times, scores: Floats, options: Options) -> Model:
         """Return the model with a limit chosen from scores."""
@@ -92,7 +92,7 @@ def evaluate(
 
 def limits_of(model: Model, minutes: Minutes, trial: Trial) -> dict[str, float]:
     """Return the score limits of a model by budget, for its card."""
-    starts, scores = model.score(minutes)
+    starts, scores = scored(model, minutes)
     chosen = {
         f"{budget:g}": choose_limit(model, starts, scores, budget) for budget in trial.budgets
     }

@@ -15,7 +15,15 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from tinymodels.detect.contract import Event as Alert
-from tinymodels.detect.contract import FitRefusedError, Fitter, Model, Options, events, merged
+from tinymodels.detect.contract import (
+    FitRefusedError,
+    Fitter,
+    Model,
+    Options,
+    events,
+    merged,
+    scored,
+)
 from tinymodels.detect.minutes import DAY_MS, Floats, Minutes
 from tinymodels.train.errors import EvaluationError
 from tinymodels.train.figures import (
@@ -298,7 +306,7 @@ def _grouped(
     groups: list[list[Model]] = []
     known: list[Floats] = []
     for model in models:
-        scores = [model.score(sample)[1] for sample in samples]
+        scores = [scored(model, sample)[1] for sample in samples]
         same = bool(known) and all(
             np.array_equal(one, other, equal_nan=True)
             for one, other in zip(known, scores, strict=True)

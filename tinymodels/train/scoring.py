@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from tinymodels.detect.blocks import block_table
-from tinymodels.detect.contract import Fitter, Model, Options
+from tinymodels.detect.contract import Fitter, HasFamilies, Model, Options, scored
 from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, STEP_MS, Floats, Minutes, Times
 from tinymodels.detect.signals import NAMES, Signals
 from tinymodels.detect.sweep import featurise_marked, sweep
@@ -97,11 +97,14 @@ class Series:
         return fitter.fit(self.minutes.between(*span_ms).without(self._left_out_ms), options)
 
     def clean(self, model: Model, span_ms: tuple[int, int]) -> tuple[Times, Floats]:
-        """Return the scores of a span as it was, a week before it for the model to warm up."""
+        """Return the scores of a span as it was, a week before it for the model to warm up.
+
+        By family where the model has several, as `events` takes them.
+        """
         from_ms = span_ms[0] - _memory(model)
         if isinstance(model, JudgesFeatures):
-            return model.judge_many(*self._features(from_ms, span_ms[1]))
-        return model.score(self.minutes.between(from_ms, span_ms[1]))
+            return _judged(model, *self._features(from_ms, span_ms[1]))
+        return scored(model, self.minutes.between(from_ms, span_ms[1]))
 
     def stretch(self, event: Event) -> Stretch:
         """Put one event in: features from a week before it to its deadline."""
@@ -123,16 +126,17 @@ class Series:
         )
 
     def faulty(self, model: Model, stretch: Stretch) -> tuple[Times, Floats]:
-        """Return the scores across an event."""
+        """Return the scores across an event, as `clean` does."""
         if isinstance(model, JudgesFeatures):
-            return model.judge_many(stretch.starts, stretch.values)
+            return _judged(model, stretch.starts, stretch.values)
         begin_ms = int(stretch.faulty.start_ms[0])
         before = self.minutes.between(begin_ms - _memory(model), begin_ms)
-        return model.score(
+        return scored(
+            model,
             Minutes(
                 np.concatenate((before.start_ms, stretch.faulty.start_ms)),
                 np.concatenate((before.values, stretch.faulty.values)),
-            )
+            ),
         )
 
     def around(self, event: Event, before_ms: int, after_ms: int) -> tuple[Minutes, Minutes]:
@@ -145,6 +149,12 @@ class Series:
             self._make_features()
         low, high = np.searchsorted(self._starts, [from_ms, to_ms])
         return self._starts[low:high], self._values[low:high]
+
+
+def _judged(model: JudgesFeatures, starts: Times, values: Floats) -> tuple[Times, Floats]:
+    if isinstance(model, HasFamilies):
+        return model.judge_families(starts, values)
+    return model.judge_many(starts, values)
 
 
 def _memory(model: Model) -> int:

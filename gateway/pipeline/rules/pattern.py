@@ -21,7 +21,7 @@ from gateway.pipeline.rules.condition import (
     place,
 )
 from gateway.pipeline.rules.pattern_words import Why
-from tinymodels.detect.contract import Alarm, Model
+from tinymodels.detect.contract import Alarm, Explanation, HasFamilies, Model, Verdict
 from tinymodels.detect.minutes import Row
 
 FIRST_FIT_MS = 7 * DAY_MS
@@ -91,7 +91,7 @@ class PatternState(Struct, array_like=True):
     kind: str = ""  # of the model whose memory this is
     memory: bytes = b""
     on: bool = False
-    quiet_ms: int = 0
+    quiet_ms: int | list[int] = 0  # of each family of scores; of older snapshots one number
     first_ms: int = 0
     last_ms: int = 0
     asked_ms: int = 0
@@ -100,6 +100,20 @@ class PatternState(Struct, array_like=True):
     base: BaseShift = field(default_factory=BaseShift)
     age_ms: int = 0  # since the alarm was raised last
     scores: list[float] = field(default_factory=list)  # of the last hours, while it is on
+    family: int = 0  # which raised it last
+
+    def alarm(self) -> Alarm:
+        """Return the alarm as it stands."""
+        quiet = [self.quiet_ms] if isinstance(self.quiet_ms, int) else self.quiet_ms
+        if not self.on:
+            # An alert taken over from before a fresh start clears as if it had been raised here.
+            quiet = [0] if self.edge.severity else []
+        return Alarm(quiet, age_ms=self.age_ms, scores=self.scores, family=self.family)
+
+    def keep(self, alarm: Alarm) -> None:
+        """Remember the alarm."""
+        self.on, self.quiet_ms, self.age_ms = alarm.on, alarm.quiet_ms, alarm.age_ms
+        self.scores, self.family = alarm.scores, alarm.family
 
 
 class PatternRule(Rule):
@@ -200,27 +214,32 @@ class PatternRule(Rule):
         if not math.isfinite(verdict.score):  # it compares as usual with everything: blind
             msg = f"the model's score is {verdict.score}"
             raise ArithmeticError(msg)
-        return self._judge(self.model, verdict.score, at_ms)
+        return self._judge(self.model, verdict, at_ms)
 
-    def _judge(self, model: Model, score: float, at_ms: int) -> list[Finding]:
+    def _judge(self, model: Model, verdict: Verdict, at_ms: int) -> list[Finding]:
         """Decide as every alarm is decided (tinymodels.detect.contract)."""
         state = self.state
-        # An alert taken over from before a fresh start clears as if it had been raised here.
-        alarm = Alarm(
-            on=state.on or bool(state.edge.severity), quiet_ms=state.quiet_ms,
-            age_ms=state.age_ms, scores=state.scores,
-        )  # fmt: skip
-        on = alarm.step(model, score)
-        state.on, state.quiet_ms = alarm.on, alarm.quiet_ms
-        state.age_ms, state.scores = alarm.age_ms, alarm.scores
+        alarm = state.alarm()
+        on = alarm.step(model, verdict.families)
+        state.keep(alarm)
         lasted_ms = 0
-        self.calm = score <= model.limit
+        self.calm = verdict.score <= model.limit
         found = self._make_room(at_ms) if alarm.begins and state.edge.severity else []
         if not self.calm:
-            told = model.explain(self._memory)
+            told, score = self._explain(model, verdict)
             state.why = Why.of(told, score)
             lasted_ms = max(0, at_ms - told.since_ms) if told.since_ms else 0
         return found + self._told(WARNING if on else CLEAR, at_ms, lasted_ms)
+
+    def _explain(self, model: Model, verdict: Verdict) -> tuple[Explanation, float]:
+        """Return what the family says that raised the alert, and its score.
+
+        Where that one is below its limit by now, the loudest speaks.
+        """
+        family = self.state.family
+        if isinstance(model, HasFamilies) and verdict.families[family] > model.limit:
+            return model.explain_family(self._memory, family), verdict.families[family]
+        return model.explain(self._memory), verdict.score
 
     def _make_room(self, at_ms: int) -> list[Finding]:
         """End the alert that is open: something else has come, which gets one of its own."""

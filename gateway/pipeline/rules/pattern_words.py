@@ -74,7 +74,7 @@ class Why(Struct, array_like=True):
 
     def replaced(self, limit: float | None) -> Words:
         """Return what to say where something else has come beside it."""
-        text = "Something else has come beside it, far more unusual: a new alert tells of it."
+        text = "Something else has come beside it: a new alert tells of it."
         return Words("Something else has come", text, self.evidence(limit))
 
     def words(self, spot: str, lasted_ms: int, limit: float | None, *, over: bool) -> Words:

@@ -45,7 +45,7 @@ class Voice:
     def __init__(self, model: Model, memory: bytes, events: list[list[int]]) -> None:
         self.model = model
         self.state: Any = model.load_state(memory) if memory else model.new_state()
-        self.alarm = Alarm(on=bool(events) and events[-1][1] == 0)
+        self.alarm = Alarm((0,) if events and events[-1][1] == 0 else ())
         self.events = events
 
     def set_alarm(self, at_ms: int, *, on: bool) -> None:
@@ -54,7 +54,7 @@ class Voice:
             self.events.append([at_ms, 0])
         elif self.alarm.on and not on:
             self.events[-1][1] = at_ms
-        self.alarm = Alarm(on=on)
+        self.alarm = Alarm((0,) if on else ())
 
     def hear(self, row: Row, *, counts: bool = True) -> float | None:
         """Take in one minute; return the score of the step it closes, None for none.
@@ -67,7 +67,7 @@ class Voice:
         if not counts:
             return verdict.score
         was = self.alarm.on
-        self.alarm.step(self.model, verdict.score)
+        self.alarm.step(self.model, verdict.families)
         if was and (self.alarm.begins or not self.alarm.on):
             self.events[-1][1] = row.start_ms
         if self.alarm.begins:

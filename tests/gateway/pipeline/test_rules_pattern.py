@@ -13,7 +13,7 @@ from gateway.pipeline.rules.base_shift import SHIFTED, BaseShift
 from gateway.pipeline.rules.pattern import Sum
 from tests.support.judging import LISBON, alerts, channel, findings, judge_for, of_kind, reading
 from tinymodels.detect.combined import FITTER, CombinedModel
-from tinymodels.detect.contract import Explanation, Model, Options, Verdict, events
+from tinymodels.detect.contract import Explanation, Model, Options, Verdict, events, scored
 from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, Minutes, Row
 
 MIDNIGHT_MS = 1_748_732_400_000  # 2025-06-01 00:00 in Lisbon
@@ -95,6 +95,24 @@ class Worse(Loud):
         return Verdict(score, above=score > self.limit)
 
 
+class Two(Loud):
+    """One of two families, of which the second speaks eight hours after the first."""
+
+    def step(self, _: object, _row: Row) -> Verdict | None:
+        since_ms = _row.start_ms - self.trained[1]
+        parts = ((since_ms > 0) * 3.0, (since_ms > 8 * HOUR_MS) * 2.5)
+        return Verdict(max(parts), max(parts) > self.limit, parts)
+
+    def explain_family(self, _: object, family: int) -> Explanation:
+        what = (("power", 1500.0, 150.0, "W"), ("voltage", 255.0, 232.0, "V"))[family]
+        return Explanation(*what, self.trained[1], 9.0)
+
+    def score_families(self, _: Minutes) -> None:
+        """Not asked for here."""
+
+    judge_families = score_families
+
+
 def judge_by(model: Silent) -> MeterJudge:
     judge = judge_for()
     judge.set_model("grid", cast("Model", model))
@@ -148,7 +166,7 @@ def test_what_the_daemon_tells_is_what_the_evaluation_counts(fitted: CombinedMod
     judge.set_model("grid", fitted)
     told = of_kind(AlertKind.ANOMALY, findings(judge, stream))
     model = fitted.without_rule()
-    expected = events(model, *model.score(minutes(stream)))
+    expected = events(model, *scored(model, minutes(stream)))
     raised = [one.at_ms for one in told if one.fresh and one.active]
     assert len(raised) == len(expected) >= 1
     for at_ms, event in zip(raised, expected, strict=True):
@@ -170,6 +188,41 @@ def test_what_comes_beside_an_open_alert_gets_one_of_its_own() -> None:
     again.load(half.dump())
     again.set_model("grid", cast("Model", Worse()))
     assert told + findings(again, stream[400:]) == findings(judge_by(Worse()), stream)
+
+
+def test_another_familys_rise_gets_an_alert_of_its_own_that_names_it() -> None:
+    stream = home(13, 14.6)
+    first, second = alerts(judge_by(Two()), stream)
+    assert first.evidence["feature"] == "power"
+    assert first.state is AlertState.RESOLVED
+    assert first.resolved_ms == second.opened_ms
+    assert 8 <= (second.opened_ms - Silent.trained[1]) / HOUR_MS < 8.5
+    assert second.state is AlertState.OPEN
+    assert (second.evidence["feature"], second.evidence["score"]) == ("voltage", 2.5)
+    whole = findings(judge_by(Two()), stream)
+    for cut in (300, 400):  # a restart while the first is open, and while the second is
+        half = judge_by(Two())
+        told = findings(half, stream[:cut])
+        again = judge_by(Two())
+        again.load(half.dump())
+        again.set_model("grid", cast("Model", Two()))
+        assert told + findings(again, stream[cut:]) == whole
+
+
+@pytest.mark.parametrize("model", [Worse(), Two()])
+def test_a_snapshot_of_before_there_were_families_goes_on(model: Loud) -> None:
+    stream = home(13, 14.6)
+    cut = next(k for k, one in enumerate(stream) if one.at_ms > Silent.trained[1] + 3 * HOUR_MS)
+    half = judge_by(model)
+    told = findings(half, stream[:cut])
+    state = half._channels["grid"].pattern.state  # noqa: SLF001
+    state.quiet_ms, state.family = 0, 0
+    state.scores = [3.0] * 36
+    again = judge_by(model)
+    again.load(half.dump())
+    again.set_model("grid", cast("Model", model))
+    told += findings(again, stream[cut:])
+    assert told == findings(judge_by(model), stream)
 
 
 def test_a_usual_week_says_nothing(fitted: CombinedModel) -> None:

@@ -17,6 +17,7 @@ from tinymodels.detect.contract import (
     Verdict,
     events,
     merged,
+    scored,
 )
 from tinymodels.detect.kinds import fitter, load
 from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, STEP_MS, Minutes
@@ -94,6 +95,9 @@ def test_live_and_batch_scores_are_equal(model: Model) -> None:
     assert len(starts) == len(verdicts) > 700
     assert np.allclose(scores, [one.score for one in verdicts], rtol=1e-9, atol=1e-9)
     assert [one.above for one in verdicts] == (scores > model.limit).tolist()
+    families = scored(model, holed)[1].reshape(len(scores), -1)
+    assert np.array_equal(families.max(axis=1), scores)
+    assert np.allclose(families, [one.families for one in verdicts], rtol=1e-9, atol=1e-9)
 
 
 def test_a_state_survives_a_restart_at_any_minute(model: Model) -> None:
@@ -115,7 +119,7 @@ def test_a_state_that_is_none_begins_anew(model: Model, body: bytes) -> None:
 
 
 def test_usual_weeks_stay_within_the_budget(model: Model) -> None:
-    found = [merged(events(model, *model.score(following(21, 28, seed)))) for seed in (2, 3)]
+    found = [merged(events(model, *scored(model, following(21, 28, seed)))) for seed in (2, 3)]
     assert sum(map(len, found)) <= 2 * 4, found
 
 
@@ -124,7 +128,7 @@ def test_a_stuck_heater_is_found_and_explained(model: Model) -> None:
     from_ms = int(clean.start_ms[0]) + 2 * DAY_MS + HOUR_MS
     heater = dict.fromkeys(WATTS, 1800.0) | {"v_mean_v": -2.7, "v_max_v": -2.7, "i_mean_a": 7.8}
     faulty = changed(clean, from_ms, from_ms + 9 * HOUR_MS, add=heater)
-    (event,) = [one for one in events(model, *model.score(faulty)) if one.from_ms > from_ms]
+    (event,) = [one for one in events(model, *scored(model, faulty)) if one.from_ms > from_ms]
     assert event.from_ms - from_ms <= 5 * HOUR_MS
     state = model.new_state()
     seen = [model.step(state, row) for row in faulty.between(0, from_ms + 5 * HOUR_MS).rows()]

@@ -122,21 +122,30 @@ LEVELS = st.sampled_from([0.0, 1.0, 1.5, 3.0, 7.0, 30.0])
 RUNS = st.lists(st.tuples(LEVELS, st.integers(1, 90)), max_size=12)
 
 
-@settings(max_examples=150, deadline=None)
-@given(RUNS, st.integers(0, 20), st.integers(0, 900))
+# ... and how much of each level the second and the third family of a step have.
+SHARES = st.lists(st.sampled_from([0.0, 0.3, 0.6, 1.0, 2.0]), min_size=24, max_size=24)
+
+
+@settings(max_examples=200, deadline=None)
+@given(RUNS, SHARES, st.integers(1, 3), st.integers(0, 20), st.integers(0, 900))
 def test_events_are_what_the_alarm_does_step_by_step(
-    runs: list[tuple[float, int]], hole: int, snapshot: int
+    runs: list[tuple[float, int]], shares: list[float], families: int, hole: int, snapshot: int
 ) -> None:
     model = Plain(2.0)
-    scores = [level for level, count in runs for _ in range(count)]
+    rows = [
+        (level, level * shares[number], level * shares[12 + number])[:families]
+        for number, (level, count) in enumerate(runs)
+        for _ in range(count)
+    ]
+    scores = np.array(rows).reshape(-1, families)
     starts = MIDNIGHT_MS + STEP_MS * np.arange(len(scores), dtype=np.int64)
     starts[len(scores) // 2 :] += hole * STEP_MS
     alarm, expected, was = Alarm(), [], False
-    for number, (start_ms, score) in enumerate(zip(starts.tolist(), scores, strict=True)):
+    for number, (start_ms, row) in enumerate(zip(starts.tolist(), scores.tolist(), strict=True)):
         if number == snapshot:
-            kept = {"quiet_ms": alarm.quiet_ms, "age_ms": alarm.age_ms, "scores": alarm.scores}
-            alarm = Alarm(on=alarm.on, **kept)  # type: ignore[arg-type]
-        alarm.step(model, score)  # type: ignore[arg-type]
+            kept = {"age_ms": alarm.age_ms, "scores": alarm.scores, "family": alarm.family}
+            alarm = Alarm(alarm.quiet_ms, **kept)  # type: ignore[arg-type]
+        alarm.step(model, row)  # type: ignore[arg-type]
         if was and (alarm.begins or not alarm.on):
             expected.append(start_ms + STEP_MS)
         if alarm.begins:
@@ -144,7 +153,9 @@ def test_events_are_what_the_alarm_does_step_by_step(
         was = alarm.on
     if was:
         expected.append(int(starts[-1]) + STEP_MS)
-    found = events(model, starts, np.array(scores))  # type: ignore[arg-type]
+    found = events(model, starts, scores)  # type: ignore[arg-type]
+    if families == 1:
+        assert found == events(model, starts, scores[:, 0])  # type: ignore[arg-type]
     assert [at_ms for one in found for at_ms in (one.from_ms, one.to_ms)] == expected
     assert all(one.to_ms - one.from_ms >= CLEAR_MS for one in found[:-1])
     for before, one in pairwise(found):
