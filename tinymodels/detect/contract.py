@@ -159,9 +159,8 @@ MERGE_MS = 6 * CLEAR_MS  # for counting: events closer than this are one
 # An alarm that is on hides what comes beside it, unless that is told apart: a score of so many
 # times what was reached some hours before is something new, and raised as such (chosen of 1.25,
 # 1.5 and 2 on a month before those of the judgement). So is a family's that was usual until now.
-# Within MERGE_MS of the last raise both are taken for effects of one cause: with less, two hours
-# or none, months before those of the judgement had a third more alerts of heaters and no more
-# found.
+# Within MERGE_MS of the last raise both are taken for effects of one cause: with two hours or none
+# heaters in months before those of the judgement had a third more alerts, and no more were found.
 AGAIN: Final = 1.5
 BEFORE_MS: Final = (6 * CLEAR_MS, 2 * CLEAR_MS)  # from when to when it was reached
 FINE_MS: Final = CLEAR_MS  # of steps as long as this or longer none is told apart

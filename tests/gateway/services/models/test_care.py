@@ -14,6 +14,7 @@ from gateway.services.models.operations import ModelOperations, listed
 from tests.support.bad_models import CHANNEL, METER, good_package
 from tests.support.model_rig import LATER_MS, ModelSite
 from tests.support.small_home import small_home
+from tinymodels.detect.contract import Verdict
 from tinymodels.detect.minutes import DAY_MS, MINUTE_MS
 
 LIMITS = rules.Limits(shadow_days=0.1, health_hours=1, alarms_per_month=4)
@@ -122,7 +123,7 @@ async def test_a_judge_that_fails_is_replaced_at_once(site: ModelSite, channel: 
 async def test_a_model_that_raises_or_gives_no_number_ends_its_trial(
     site: ModelSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for version, result in ((1, SimpleNamespace(score=math.nan, above=False)), (2, None)):
+    for version, result in ((1, Verdict(math.nan, above=False)), (2, None)):
         pulled = await site.add(good_package(version))
         await site.care.look()
         runner = site.care.bench._runners[pulled.no, METER, CHANNEL]  # noqa: SLF001
