@@ -11,13 +11,13 @@ from gateway.domain.alerts import Alert, AlertKind
 from gateway.pipeline.rollups import Bucket
 from tinymodels.detect.combined import CombinedModel
 from tinymodels.detect.contract import FitRefusedError, Options
+from tinymodels.detect.history import first_weeks
 from tinymodels.detect.minutes import DAY_MS, Minutes, Row, or_nan
 from tinymodels.detect.refit import refit
 
 log = structlog.get_logger()
 WEEKS_8_MS = 56 * DAY_MS  # docs: fitted once a month on the trailing eight weeks
 FOREVER_MS = 2**62
-NEW_NORMAL_MS = 7 * DAY_MS
 # Of what came last a new model's averages are warm when it begins to judge.
 WARM_UP_MS = 5 * DAY_MS
 COLUMNS = 12  # start; sum and time of p, v, q, i; p_min, p_max, v_max
@@ -50,11 +50,12 @@ class History:
         """Take what is stored; `alert_spans` are (from, to) in ms by alert id."""
         self._parts = array("d")  # COLUMNS numbers per part of a minute: eight weeks are 8 MB
         self._spans = alert_spans
+        self._anomalies: dict[str, tuple[int, int]] = {}  # as `_spans`, whole
         self.add(buckets)
 
     def table(self) -> tuple[memoryview, list[tuple[int, int]]]:
         """Return all it holds as bytes (no copy) and spans, for a process on this machine."""
-        return memoryview(self._parts).cast("B"), list(self._spans.values())
+        return memoryview(self._parts).cast("B"), self._unusual()
 
     @classmethod
     def of_table(cls, parts: bytes, spans: Iterable[tuple[int, int]]) -> Self:
@@ -68,9 +69,9 @@ class History:
         for alert in alerts:
             if alert.key[:2] in ((meter, channel), (meter, "")):
                 end_ms = FOREVER_MS if alert.resolved_ms is None else alert.resolved_ms
-                if alert.key[2] is AlertKind.ANOMALY:  # what lasts is the new normal
-                    end_ms = min(end_ms, alert.opened_ms + NEW_NORMAL_MS)
-                self._spans[alert.id] = (alert.opened_ms, end_ms)
+                lasts = alert.key[2] is AlertKind.ANOMALY  # which becomes the new normal
+                spans = self._anomalies if lasts else self._spans
+                spans[alert.id] = (alert.opened_ms, end_ms)
 
     def add(self, buckets: Iterable[Bucket]) -> None:
         """Add parts that are not written yet."""
@@ -100,7 +101,10 @@ class History:
 
     def usual(self, before_ms: int = FOREVER_MS) -> Minutes:
         """Return the minutes outside alerts."""
-        return self.minutes(before_ms).without(list(self._spans.values()))
+        return self.minutes(before_ms).without(self._unusual())
+
+    def _unusual(self) -> list[tuple[int, int]]:
+        return [*self._spans.values(), *first_weeks(self._anomalies.values())]
 
 
 def fit_channel(

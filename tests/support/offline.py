@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gateway.services.fitting import FOREVER_MS, NEW_NORMAL_MS, WARM_UP_MS, WEEKS_8_MS
+from gateway.services.fitting import FOREVER_MS, WARM_UP_MS, WEEKS_8_MS
 from tinymodels.detect.combined import CombinedModel
 from tinymodels.detect.contract import Alarm, Options, scored
+from tinymodels.detect.history import first_weeks
 from tinymodels.detect.minutes import MINUTE_MS, STEP_MS, Minutes
 from tinymodels.detect.refit import refit
 
@@ -22,15 +23,14 @@ class Span(NamedTuple):
 
 def left_out(alerts: Sequence[Span], at_ms: int) -> list[tuple[int, int]]:
     """Return what a fit at that time leaves out: alerts until then, as they stood then."""
-    spans = []
+    spans: list[tuple[int, int]] = []
+    anomalies: list[tuple[int, int]] = []
     for alert in alerts:
-        if alert.opened_ms > at_ms:
+        if alert.opened_ms > at_ms or alert.resolved_ms < at_ms - WEEKS_8_MS:
             continue
         end_ms = alert.resolved_ms if alert.resolved_ms <= at_ms else FOREVER_MS
-        if alert.kind == "anomaly":
-            end_ms = min(end_ms, alert.opened_ms + NEW_NORMAL_MS)
-        spans.append((alert.opened_ms, end_ms))
-    return spans
+        (anomalies if alert.kind == "anomaly" else spans).append((alert.opened_ms, end_ms))
+    return spans + first_weeks(anomalies)
 
 
 def refitted(

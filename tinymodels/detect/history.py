@@ -1,6 +1,6 @@
 """Whether a history is enough to fit on, and how it is parted to test what was fitted."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import numpy as np
@@ -12,6 +12,7 @@ from tinymodels.detect.signals import INDEX
 
 LEAST_DAYS: Final = 7
 LEAST_PART: Final = 0.6  # of the blocks of those days
+NEW_NORMAL_MS: Final = 7 * DAY_MS  # an anomaly that lasts longer is how people live now
 FOLDS: Final = 7  # days of the shortest fit
 LEAST_CHANGE_W: Final = 1.0
 # A day's mean has one independent value a day: fewer than this give no spread of it.
@@ -23,6 +24,24 @@ FLOORS: Final = {
     "jump": 0.3, "reactive": 0.05, "reactive_base": 0.05, "steps": 0.1, "cycling": 0.5,
     "export": 0.5, "power_factor": 0.02, "slope_2h": 0.1, "slope_day": 0.1, "slope_week": 0.1,
 }  # fmt: skip
+
+
+def first_weeks(anomalies: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return what no fit takes as usual of one channel's anomalies, (from, to) in ms.
+
+    Those that follow each other without a break are one, however often it was raised anew: else
+    what never ends could never become usual.
+    """
+    found: list[tuple[int, int]] = []
+    begin_ms = until_ms = -1
+    for from_ms, to_ms in sorted(anomalies):
+        if from_ms > until_ms:
+            begin_ms = from_ms
+        until_ms = max(until_ms, to_ms)
+        end_ms = min(to_ms, begin_ms + NEW_NORMAL_MS)
+        if end_ms > from_ms:
+            found.append((from_ms, end_ms))
+    return found
 
 
 def check_enough(starts: Times) -> None:

@@ -6,10 +6,9 @@ from typing import Final
 import msgspec
 
 from gateway.domain.errors import BadInputError
-from tinymodels.detect.minutes import DAY_MS
+from tinymodels.detect.history import first_weeks
 
 FOREVER_MS: Final = 2**52
-NEW_NORMAL_MS: Final = 7 * DAY_MS  # an anomaly that lasts longer is how people live now
 ANOMALY: Final = "anomaly"
 
 
@@ -18,6 +17,7 @@ class _Alert(msgspec.Struct):
     kind: str
     opened: int
     resolved: int | None
+    channel: str | None = None
 
 
 class _Page(msgspec.Struct):
@@ -35,11 +35,15 @@ def spans_of(path: Path) -> dict[str, list[tuple[int, int]]]:
         msg = f"--leave-out: {path} is not what `wattwarden alerts list --json` prints: {error}"
         raise BadInputError(msg) from error
     found: dict[str, list[tuple[int, int]]] = {}
+    anomalies: dict[tuple[str, str | None], list[tuple[int, int]]] = {}
     for alert in page.items:
         if alert.meter is None:
             continue  # the gateway's own
-        end_ms = FOREVER_MS if alert.resolved is None else alert.resolved
+        span = (alert.opened, FOREVER_MS if alert.resolved is None else alert.resolved)
         if alert.kind == ANOMALY:
-            end_ms = min(end_ms, alert.opened + NEW_NORMAL_MS)
-        found.setdefault(alert.meter, []).append((alert.opened, end_ms))
+            anomalies.setdefault((alert.meter, alert.channel), []).append(span)
+        else:
+            found.setdefault(alert.meter, []).append(span)
+    for (meter, _), spans in anomalies.items():
+        found.setdefault(meter, []).extend(first_weeks(spans))
     return found

@@ -101,6 +101,7 @@ class PatternState(Struct, array_like=True):
     age_ms: int = 0  # since the alarm was raised last
     scores: list[float] = field(default_factory=list)  # of the last hours, while it is on
     family: int = 0  # which raised it last
+    on_ms: int = 0  # since when it is on, however often it was raised anew
 
     def alarm(self) -> Alarm:
         """Return the alarm as it stands."""
@@ -110,8 +111,10 @@ class PatternState(Struct, array_like=True):
             quiet = [0] if self.edge.severity else []
         return Alarm(quiet, age_ms=self.age_ms, scores=self.scores, family=self.family)
 
-    def keep(self, alarm: Alarm) -> None:
+    def keep(self, alarm: Alarm, at_ms: int) -> None:
         """Remember the alarm."""
+        if not (self.on and self.on_ms):
+            self.on_ms = at_ms
         self.on, self.quiet_ms, self.age_ms = alarm.on, alarm.quiet_ms, alarm.age_ms
         self.scores, self.family = alarm.scores, alarm.family
 
@@ -192,7 +195,8 @@ class PatternRule(Rule):
             return False
         edge = self.state.edge
         if edge.severity:
-            return now_ms - edge.since_ms >= NEW_NORMAL_MS
+            since_ms = min(edge.since_ms, self.state.on_ms or edge.since_ms)
+            return now_ms - since_ms >= NEW_NORMAL_MS
         return self.state.base.index(now_ms) > SHIFTED
 
     def _close(self, at_ms: int) -> list[Finding]:
@@ -221,7 +225,7 @@ class PatternRule(Rule):
         state = self.state
         alarm = state.alarm()
         on = alarm.step(model, verdict.families)
-        state.keep(alarm)
+        state.keep(alarm, at_ms)
         lasted_ms = 0
         self.calm = verdict.score <= model.limit
         found = self._make_room(at_ms) if alarm.begins and state.edge.severity else []

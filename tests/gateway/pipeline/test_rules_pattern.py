@@ -95,6 +95,13 @@ class Worse(Loud):
         return Verdict(score, above=score > self.limit)
 
 
+class Anew(Worse):
+    """One whose second alert tells of what began then."""
+
+    def explain(self, _: object) -> Explanation:
+        return Explanation("power", 1500.0, 150.0, "W", 0, 9.0)
+
+
 class Two(Loud):
     """One of two families, of which the second speaks eight hours after the first."""
 
@@ -283,6 +290,11 @@ def test_while_an_alert_is_open_only_a_new_normal_asks_early() -> None:
     asked = asked_days(judge, home(-42, 14) + home(14, 23, 250.0))
     assert asked == pytest.approx([7.0, 8.0], abs=0.05)
     assert of_kind(AlertKind.ANOMALY, findings(judge, home(23, 23.5, 250.0)))
+
+
+def test_what_is_raised_anew_for_a_week_is_a_new_normal_too() -> None:
+    asked = asked_days(judge_by(Anew()), home(14, 23, 250.0))
+    assert asked == pytest.approx([7.0, 8.0], abs=0.05)
 
 
 def test_the_index_of_an_even_home_is_small() -> None:

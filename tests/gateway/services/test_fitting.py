@@ -1,6 +1,7 @@
 """What a fit is made on: minutes of the store and of memory, without what was alarming."""
 
 import random
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -9,10 +10,11 @@ from msgspec.structs import replace
 
 from gateway.domain.alerts import Alert, AlertKind, AlertState, Severity
 from gateway.pipeline.rollups import Bucket
-from gateway.services.fitting import NEW_NORMAL_MS, WARM_UP_MS, History, fit_channel
+from gateway.services.fitting import WARM_UP_MS, History, fit_channel
 from tests.tinymodels.detect.homes import MIDNIGHT_MS, following, home
 from tinymodels.detect.combined import FITTER
 from tinymodels.detect.contract import Options
+from tinymodels.detect.history import NEW_NORMAL_MS
 from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, Minutes
 
 OPTIONS = Options(ZoneInfo("Europe/Lisbon"), 4.0)
@@ -88,6 +90,24 @@ def test_alerts_are_left_out() -> None:
     assert (min(expected), max(expected)) == (at_ms, at_ms + HOUR_MS - MINUTE_MS)
     # What has lasted a week is the new normal.
     assert max(gone) == MIDNIGHT_MS + 3 * DAY_MS + NEW_NORMAL_MS - MINUTE_MS
+
+
+def test_what_was_raised_anew_all_week_is_the_new_normal() -> None:
+    minutes = home(12)
+    history = History(buckets(minutes), {})
+    day_ms = [MIDNIGHT_MS + day * DAY_MS for day in range(11)]
+    told = [
+        alert(AlertKind.ANOMALY, from_ms, to_ms) for from_ms, to_ms in pairwise(day_ms[1:])
+    ]  # each ends where the next begins
+    history.add_alerts(told, "home", "grid")
+    kept = history.usual().start_ms
+    assert len(kept) == 5 * 1440
+    assert set(kept // DAY_MS) == set(np.delete(minutes.start_ms, slice(1440, 8 * 1440)) // DAY_MS)
+    copy = History.of_table(*history.table())  # as the process of a fit gets it
+    assert copy.usual().start_ms.tolist() == kept.tolist()
+    apart = History(buckets(minutes), {})
+    apart.add_alerts(told[::2], "home", "grid")  # one that is over is no part of the next
+    assert len(apart.usual()) == 7 * 1440
 
 
 def test_a_fitted_model_is_warm_and_goes_on_as_if_it_had_judged_all_along() -> None:
