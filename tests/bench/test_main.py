@@ -37,3 +37,12 @@ def test_a_figure_with_two_bounds_shows_both() -> None:
     told = result("ingest", 4.0)
     told["limits"]["took_ms_min"] = {"limit": 1, "bound": "min", "ok": True}
     assert "| took_ms | 4 | ≤ 5 ok, ≥ 1 ok |" in table(told)
+
+
+def test_of_hundreds_of_figures_the_page_has_those_with_a_limit() -> None:
+    many = {f"figure_{number}": float(number) for number in range(150)}
+    judged = {"figure_3": {"value": 3.0, "limit": 5, "bound": "max", "ok": True}}
+    text = table({"name": "alpha", "machine": {}, "figures": many, "limits": judged})
+    assert "| figure_3 | 3 | ≤ 5 ok |" in text
+    assert "figure_4" not in text
+    assert "149 further figures" in text
