@@ -163,7 +163,9 @@ class PatternRule(Rule):
 
     def step(self, channel: Channel, voltage_v: float | None, moment: Moment) -> list[Finding]:
         """Add one reading; judge the minute it closes."""
-        open_sum, span_ms = self.state.sum, moment.span_ms
+        # As the rollups have it, of which models are made: a reading that overlaps the one before
+        # counts whole there too.
+        open_sum, span_ms = self.state.sum, moment.reading.dt_ms
         start_ms = moment.at_ms - span_ms // 2
         start_ms -= start_ms % MINUTE_MS
         news: list[Finding] = []
