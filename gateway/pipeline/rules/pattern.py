@@ -169,7 +169,9 @@ class PatternRule(Rule):
         start_ms = moment.at_ms - span_ms // 2
         start_ms -= start_ms % MINUTE_MS
         news: list[Finding] = []
-        if start_ms != open_sum.start_ms:
+        if start_ms < open_sum.start_ms:
+            return []  # a long one, whose middle lies before the minute that is open
+        if start_ms > open_sum.start_ms:
             news = self._close(moment.at_ms)
             open_sum = self.state.sum
             open_sum.start_ms = start_ms

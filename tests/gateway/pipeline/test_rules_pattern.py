@@ -5,12 +5,16 @@ import random
 from typing import cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.domain.alerts import AlertKind, AlertState
 from gateway.domain.readings import Stored
 from gateway.pipeline.judge import MeterJudge
+from gateway.pipeline.rollups import Calendar, Contribution, MeterRoll
 from gateway.pipeline.rules.base_shift import SHIFTED, BaseShift
 from gateway.pipeline.rules.pattern import Sum
+from gateway.services.fitting import History
 from tests.support.judging import LISBON, alerts, channel, findings, judge_for, of_kind, reading
 from tinymodels.detect.combined import FITTER, CombinedModel
 from tinymodels.detect.contract import Explanation, Model, Options, Verdict, events, scored
@@ -154,6 +158,46 @@ def test_a_minute_of_the_stream_is_weighted_by_time() -> None:
     assert (row.v_mean_v, row.v_max_v) == (230.0, 230.0)
     assert row.q_mean_var == 50.0
     assert Sum(start_ms=0).row() is None
+
+
+class Noting(Silent):
+    """A model that keeps the minutes it is asked about."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+
+    def step(self, _: object, row: Row) -> Verdict | None:
+        self.rows.append(row)
+        return None
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1_000, 90_000), st.floats(0.5, 1.5), st.floats(-3e3, 3e3)),
+        min_size=2,
+        max_size=60,
+    )
+)
+def test_the_minutes_it_judges_are_the_rollups_that_models_are_made_of(
+    steps: list[tuple[int, float, float]],
+) -> None:
+    """Also where a reading overlaps the one before, as of a meter whose clock was set."""
+    judge, roll, model = judge_for(), MeterRoll(Calendar(LISBON)), Noting()
+    parts: list[Contribution] = []
+    at_ms = MIDNIGHT_MS
+    for number, (since_ms, part, power_w) in enumerate(steps):
+        at_ms += since_ms
+        one = reading(
+            at_ms, int(part * since_ms), v=230 + power_w / 1e3, ch={"grid": channel(power_w, q=9.0)}
+        )
+        judge.judge(one)
+        if number == 0:  # from here on it knows the channel
+            judge.set_model("grid", cast("Model", model))
+        roll.add(one, parts)
+    stored = History((one.bucket for one in parts if one.resolution == "1m"), {}).minutes()
+    known = {row.start_ms: row for row in stored.rows()}
+    for row in model.rows:
+        assert row == pytest.approx(known[row.start_ms])
 
 
 def test_a_stuck_heater_becomes_one_anomaly_that_clears(fitted: CombinedModel) -> None:
