@@ -302,7 +302,7 @@ class Deriver:
         self._report([works], effects, historic=False)
         log.info(
             "model_fitted", meter=wanted.meter, channel=channel, at_ms=at_ms, why=fitted.why,
-            seconds=round(made.seconds, 2), peak_mb=fitted.peak_mb,
+            judges_from_ms=open_ms, seconds=round(made.seconds, 2), peak_mb=fitted.peak_mb,
         )  # fmt: skip
 
     async def _rebuild(self, effects: Effects, touched: set[int]) -> None:

@@ -12,7 +12,7 @@ from tests.support.daemon import Daemon
 from tests.support.feeding import query
 from tests.support.gateway_stub import until
 from tests.support.household import home_a
-from tests.support.offline import Span, raised, refitted
+from tests.support.offline import Fit, Span, raised, refitted
 from tinymodels.detect.contract import Options
 from tinymodels.detect.minutes import MINUTE_MS, STEP_MS, Minutes
 
@@ -28,10 +28,10 @@ ALERTS = (
 )
 
 
-def fits(daemon: Daemon) -> list[int]:
+def fits(daemon: Daemon) -> list[Fit]:
     """Return when the daemon took a new model into use, by the data's own time."""
-    lines = [line for line in daemon.log().splitlines() if '"model_fitted"' in line]
-    return [int(json.loads(line)["at_ms"]) for line in lines]
+    lines = [json.loads(line) for line in daemon.log().splitlines() if '"model_fitted"' in line]
+    return [Fit(line["at_ms"], line["judges_from_ms"]) for line in lines]
 
 
 def series(path: Path) -> Minutes:

@@ -9,7 +9,7 @@ from gateway.services.fitting import FOREVER_MS, WARM_UP_MS, WEEKS_8_MS
 from tinymodels.detect.combined import CombinedModel
 from tinymodels.detect.contract import Alarm, Options, scored
 from tinymodels.detect.history import first_weeks
-from tinymodels.detect.minutes import MINUTE_MS, STEP_MS, Minutes
+from tinymodels.detect.minutes import STEP_MS, Minutes
 from tinymodels.detect.refit import refit
 
 
@@ -19,6 +19,13 @@ class Span(NamedTuple):
     kind: str
     opened_ms: int
     resolved_ms: int
+
+
+class Fit(NamedTuple):
+    """When a model was made, by the data's own time, and the minute that was open then."""
+
+    at_ms: int
+    open_ms: int
 
 
 def left_out(alerts: Sequence[Span], at_ms: int) -> list[tuple[int, int]]:
@@ -34,12 +41,11 @@ def left_out(alerts: Sequence[Span], at_ms: int) -> list[tuple[int, int]]:
 
 
 def refitted(
-    series: Minutes, fits_ms: Sequence[int], alerts: Sequence[Span], options: Options
+    series: Minutes, fits: Sequence[Fit], alerts: Sequence[Span], options: Options
 ) -> list[tuple[int, CombinedModel]]:
     """Return from when on each model judges (the start of its first minute), in time order."""
     found: list[tuple[int, CombinedModel]] = []
-    for at_ms in fits_ms:
-        open_ms = (at_ms - MINUTE_MS // 2) // MINUTE_MS * MINUTE_MS
+    for at_ms, open_ms in fits:
         history = series.between(at_ms - WEEKS_8_MS, open_ms).without(left_out(alerts, at_ms))
         champion = found[-1][1] if found else None
         made = refit(history, options, champion)

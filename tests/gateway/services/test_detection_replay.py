@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.gateway.services.site_rig import START_MS, Json, Site, window
-from tests.support.offline import Span, raised, refitted
+from tests.support.offline import Fit, Span, raised, refitted
 from tests.tinymodels.detect.homes import changed, home
 from tinymodels.detect.contract import Options
 from tinymodels.detect.minutes import DAY_MS, STEP_MS, Minutes
@@ -75,7 +75,8 @@ async def test_the_alerts_are_those_of_the_offline_evaluation(tmp_path: Path) ->
                 " WHERE kind != 'outage' ORDER BY opened_ms"
             )
         ]
-        fits = [row[0] for row in site.query("SELECT fitted_ms FROM models")]
+        taken = site.query("SELECT fitted_ms FROM models")
+    fits = [Fit(at_ms, at_ms - STEP_MS // 2) for (at_ms,) in taken]
     series = seen(minutes)
     options = Options(ZoneInfo("Europe/Lisbon"), 4.0)
     expected = raised(series, refitted(series, fits, alerts, options))
