@@ -58,7 +58,7 @@ class History:
         return memoryview(self._parts).cast("B"), self._unusual()
 
     @classmethod
-    def of_table(cls, parts: bytes, spans: Iterable[tuple[int, int]]) -> Self:
+    def of_table(cls, parts: bytes | memoryview, spans: Iterable[tuple[int, int]]) -> Self:
         """Return what `table` was made of."""
         made = cls((), {str(number): span for number, span in enumerate(spans)})
         made._parts.frombytes(parts)
