@@ -37,9 +37,9 @@ MOST_VOLTS: Final = 253.0
 # The second opinion is scaled so that this one of its events in the history reaches 1, as a
 # chart's eighth does: it speaks more rarely than a chart.
 OTHER_EVENT: Final = 2
-# So that none of them takes up the budget of all, families whose so manieth event in the history
-# goes above 1 are scaled down to it (chosen of none, 1, 2 and 3 on months before those of the
-# judgement). None is scaled up: what never varied may begin to, a little.
+# So that none of them takes up the budget of all, a family of which this one of its events in the
+# history goes above 1 is scaled down to it (chosen of none, 1, 2 and 3 on months before those of
+# the judgement). None is scaled up: what never varied may begin to, a little.
 BALANCE_EVENT: Final = 2
 FOREVER_MS: Final = 2**62
 
