@@ -27,7 +27,7 @@ BEGIN, END = "<!-- soak:begin -->", "<!-- soak:end -->"
 SEED_VARIABLE = "WATTWARDEN_SOAK_SEED"
 LONGEST_TEST_S = 3600
 TESTS = ROOT / "tests"
-LONG_MARK = "@pytest.mark." + "soak"
+LONG_MARK = "pytest.mark." + "soak"
 NO_TESTS = 5  # pytest's exit status where nothing was selected
 
 

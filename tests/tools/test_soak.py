@@ -36,14 +36,17 @@ def test_every_row_names_tests_that_exist() -> None:
             assert not name or f"def {name}(" in path.read_text(), word
 
 
-def test_every_long_test_has_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("form", ["@{}\n", "pytestmark = [{}]\n"])
+def test_every_long_test_has_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
     """One that the matrix does not name is run all the same, in the last row."""
     monkeypatch.setattr(soak, "ROOT", tmp_path)
     monkeypatch.setattr(soak, "TESTS", tmp_path / "tests")
     (tmp_path / "tests" / "faults").mkdir(parents=True)
     named, other, quick = (tmp_path / "tests" / f"test_{n}.py" for n in ("named", "other", "quick"))
     for file in (named, other, tmp_path / "tests" / "faults" / "test_in_a_folder.py"):
-        file.write_text(soak.LONG_MARK)
+        file.write_text(form.format(soak.LONG_MARK))
     quick.write_text("")
     rows = (Row("a", "", "", ("tests/test_named.py::test_x", "tests/faults")),)
     assert [row.tests for row in soak.other_rows(rows)] == [("tests/test_other.py",)]
