@@ -20,11 +20,11 @@ from tinymodels.detect.autoencoder import AutoencoderFitter
 from tinymodels.detect.combined import CombinedFitter
 from tinymodels.detect.contract import Fitter, Options
 from tinymodels.detect.kinds import fitter
-from tinymodels.detect.minutes import DAY_MS
 from tinymodels.train.autoencoder import Recipe, inputs_of, train_network
 from tinymodels.train.evaluation import Channel, Outcome, judge_channels, write_outcome
 from tinymodels.train.faults_pv import solar_contenders, solar_terms
 from tinymodels.train.figures import Report, pooled
+from tinymodels.train.fitting import WEEKS_8_MS
 from tinymodels.train.injector import LAWS
 from tinymodels.train.protocol import Judged, Terms
 from tinymodels.train.protocol import judge as judge_contenders
@@ -33,8 +33,6 @@ from tinymodels.train.split import Split
 UTC = ZoneInfo("UTC")
 PRODUCT = "combined"
 HOME_KINDS = ("gaussian", "charts", PRODUCT)
-# A network is trained once, on the weeks before the test; fits and limits are renewed every month.
-NETWORK_WEEKS = 8
 EVENTS, QUICK_EVENTS = 160, 12
 PV_EVENTS, QUICK_PV_EVENTS = 40, 8
 # Power alone, without voltage or reactive power, is told apart from what the targets are for.
@@ -67,10 +65,11 @@ def channel_of(home: Home, events: int, *, simulated_home: bool = False) -> Chan
 def with_network(home: Home) -> dict[str, Fitter]:
     """Return the autoencoder, and the product with it as second opinion; needs TensorFlow.
 
-    Raise ConfigError without the extra `train`.
+    The network is trained once, on the weeks before the test; what else there is to fit is fitted
+    anew for each month. Raise ConfigError without the extra `train`.
     """
     training = Split(home.name, home.minutes, home.test_from_ms, short=True).training
-    weeks = training.between(home.test_from_ms - NETWORK_WEEKS * 7 * DAY_MS, home.test_from_ms)
+    weeks = training.between(home.test_from_ms - WEEKS_8_MS, home.test_from_ms)
     network = train_network(inputs_of(weeks, Options(UTC, 4.0)), Recipe()).network
     opinion = AutoencoderFitter(network)
     return {"autoencoder": opinion, f"{PRODUCT}_autoencoder": CombinedFitter(opinion)}

@@ -41,7 +41,7 @@ METER = MeterInfo("home", channels={"grid": ChannelInfo("grid", Role.GRID, 40.0)
 SECONDS, QUICK_SECONDS = 6 * 3600, 3600
 REFITS, QUICK_REFITS = 5, 2
 PAUSE_S = 0.01
-MOST_WINDOWS = 2000  # what they took is kept in the meter's small heap
+WINDOWS = 2000  # what they took is kept in the meter's small heap
 CLAMPS = 3
 LIMITS = (
     Limit("judge_us_per_reading", "max", 40.0),
@@ -152,12 +152,12 @@ async def lateness(until: asyncio.Future[Fitted | None]) -> list[float]:
     return found
 
 
-def check_cost(windows: int) -> Figures:
+def check_cost() -> Figures:
     """Return what the meter's own check of a window takes in MicroPython's VM."""
     if find_vm() is None:
         progress("no MicroPython VM here: the meter's check is not measured")
         return {}
-    said = vm(ROOT / "bench" / "judging_vm.py", str(windows), str(CLAMPS)).split()
+    said = vm(ROOT / "bench" / "judging_vm.py", str(WINDOWS), str(CLAMPS)).split()
     return {
         "vm_check_median_us": float(said[0]),
         "vm_check_p99_us": float(said[1]),
@@ -178,7 +178,7 @@ def measure(*, quick: bool) -> Figures:
         "model_us_per_reading": whole - rules,
     }
     figures |= asyncio.run(refit_cost(QUICK_REFITS if quick else REFITS))
-    return figures | check_cost(MOST_WINDOWS)
+    return figures | check_cost()
 
 
 def main() -> int:

@@ -22,6 +22,7 @@ from gateway.pipeline.rules.condition import (
 )
 from gateway.pipeline.rules.pattern_words import Why
 from tinymodels.detect.contract import Alarm, Explanation, HasFamilies, Model, Verdict
+from tinymodels.detect.history import NEW_NORMAL_MS
 from tinymodels.detect.minutes import Row
 
 FIRST_FIT_MS = 7 * DAY_MS
@@ -29,8 +30,6 @@ REFIT_MS = 30 * DAY_MS
 EARLIEST_REFIT_MS = 7 * DAY_MS  # however far the base load has moved
 # A fit that was refused or did not come is asked for again after a day of data.
 ASK_AGAIN_MS = DAY_MS
-# What has lasted a week is how the household lives now.
-NEW_NORMAL_MS = 7 * DAY_MS
 
 
 class Sum(Struct, array_like=True, gc=False):
