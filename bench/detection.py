@@ -19,13 +19,13 @@ from bench.detection_simulated import simulated
 from tinymodels.detect.autoencoder import AutoencoderFitter
 from tinymodels.detect.combined import CombinedFitter
 from tinymodels.detect.contract import Fitter, Options
+from tinymodels.detect.injector import LAWS
 from tinymodels.detect.kinds import fitter
 from tinymodels.train.autoencoder import Recipe, inputs_of, train_network
 from tinymodels.train.evaluation import Channel, Outcome, judge_channels, write_outcome
 from tinymodels.train.faults_pv import solar_contenders, solar_terms
 from tinymodels.train.figures import Report, pooled
 from tinymodels.train.fitting import WEEKS_8_MS
-from tinymodels.train.injector import LAWS
 from tinymodels.train.protocol import Judged, Terms
 from tinymodels.train.protocol import judge as judge_contenders
 from tinymodels.train.split import Split

@@ -125,7 +125,7 @@ class ChartsModel(FittedModel, frozen=True, dict=True):
     def advance(self, state: ChartsState, start_ms: int, values: Sequence[float]) -> Floats:
         """Take in a block's features; return what `ratios` gives of the averages after it."""
         starts = np.array([start_ms])
-        z = self._z(starts, np.array([values]))
+        z = self.standardised(starts, np.array([values]))
         after = averages(z, starts, np.array(state.averages), state.last_ms)[0]
         ratios = self.ratios(after)
         since = np.array(state.since_ms)
@@ -146,7 +146,7 @@ class ChartsModel(FittedModel, frozen=True, dict=True):
     def trace(self, starts: Times, values: Floats) -> Floats:
         """Return all averages after each block, in sigmas, shape (step, scale, chart)."""
         fresh = np.zeros((len(SCALES_MS), len(self.charts)))
-        return averages(self._z(starts, values), starts, fresh, 0)
+        return averages(self.standardised(starts, values), starts, fresh, 0)
 
     def explain(self, state: ChartsState, among: Sequence[int] = ()) -> Explanation:
         """Return the chart that is furthest beyond its level, in its feature's units.
@@ -175,7 +175,8 @@ class ChartsModel(FittedModel, frozen=True, dict=True):
             self.charts[chart], value, natural(name, mean)[0], unit, since_ms, sigmas
         )
 
-    def _z(self, starts: Times, values: Floats) -> Floats:
+    def standardised(self, starts: Times, values: Floats) -> Floats:
+        """Return z of each chart's feature (step, chart) at these times; NaN where unknown."""
         clock = clock_basis(starts, ZoneInfo(self.zone))
         return standardise(self._table, clock, *inputs(self.charts, values))
 

@@ -13,6 +13,7 @@ from tinymodels.detect.blocks import block_table
 from tinymodels.detect.charts import FITTER as CHARTS_FITTER
 from tinymodels.detect.charts import ChartsModel, ChartsState
 from tinymodels.detect.contract import Explanation, Model, ModelRefusedError, Options, Verdict
+from tinymodels.detect.examples import Example, begins, examples, planned, span_of
 from tinymodels.detect.families import (
     FAMILIES,
     OF_CHARTS,
@@ -24,14 +25,17 @@ from tinymodels.detect.families import (
 )
 from tinymodels.detect.fitted import FittedModel
 from tinymodels.detect.gaussian import FITTER as GAUSSIAN_FITTER
+from tinymodels.detect.injector import measured_slope
 from tinymodels.detect.limits import choose_limit, nth_event
 from tinymodels.detect.minutes import STEP_MS, Floats, Minutes, Row, Times
 from tinymodels.detect.signals import BASE_MS, INDEX, Signals
+from tinymodels.detect.signature_fit import fit_signatures
+from tinymodels.detect.signatures import NONE, Signatures
 from tinymodels.detect.specials import NAMES as SPECIALS
 from tinymodels.detect.specials import levels, specials
-from tinymodels.detect.sweep import featurise, sweep
+from tinymodels.detect.sweep import featurise, featurise_marked, sweep
 
-VERSION: Final = 2
+VERSION: Final = 3
 # EN 50160: 230 V + 10 %. Five minutes above it count whatever is usual here.
 MOST_VOLTS: Final = 253.0
 # The second opinion is scaled so that this one of its events in the history reaches 1, as a
@@ -41,6 +45,11 @@ OTHER_EVENT: Final = 2
 # history goes above 1 is scaled down to it (chosen of none, 1, 2 and 3 on months before those of
 # the judgement). None is scaled up: what never varied may begin to, a little.
 BALANCE_EVENT: Final = 2
+# Beside known faults, what is merely unusual counts this part: most of the budget is for what can
+# be named (chosen of none, .35, .5, .7, .85 and 1 on such months).
+UNKNOWN_PART: Final = 0.6
+# What is learned from a history knows it a little too well (chosen of 1, 1.1, 1.2, 1.3 likewise).
+LEARNED_MARGIN: Final = 1.15
 FOREVER_MS: Final = 2**62
 
 
@@ -72,6 +81,8 @@ class CombinedState:
     over_since_ms: int = 0
     loudest: str = FAMILIES[POWER]
     opinion: bool = False  # it is louder than the charts of power
+    like: list[float] = field(default_factory=list)  # by family: how like a known fault it is,
+    told: list[float] = field(default_factory=list)  # and what is said of it besides
     bases: list[tuple[int, float]] = field(default_factory=list)  # of the last two hours
     special: tuple[str, float, float, str] = ("law", math.nan, math.nan, "V/kW")
     special_since_ms: int = 0
@@ -98,6 +109,7 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
     scale: float = 1.0  # the limit chosen at the fit: another limit changes no score
     version: int = VERSION
     balance: tuple[float, ...] = (1.0,) * len(OF_CHARTS)  # times the families' scores
+    signatures: Signatures = NONE
 
     @functools.cached_property
     def other(self) -> SecondOpinion:
@@ -129,6 +141,7 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
             msg = f"a combined detector of version {model.version} with {model.other_kind}"
             raise ModelRefusedError(msg)
         ChartsModel.from_bytes(model.charts.to_bytes())
+        model.signatures.check(len(model.charts.charts))
         balanced = len(model.balance) == len(OF_CHARTS) and all(0 < x <= 1 for x in model.balance)
         weighed = math.isfinite(model.weight) and model.weight >= 0 and balanced
         if not weighed or model.other.step_ms != STEP_MS:
@@ -213,6 +226,9 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
             scores[VOLTAGE] = _most(scores[VOLTAGE], over)
         else:
             state.over_since_ms = 0
+        like = self.like(np.array([start_ms]), np.array([state.charts.averages]))[0].tolist()
+        state.like, state.told = like, scores
+        scores = [_most(*both) for both in zip(scores, like, strict=True)]
         score = functools.reduce(_most, scores)
         if score == score:  # not NaN  # noqa: PLR0124
             state.loudest = FAMILIES[scores.index(score)]
@@ -251,7 +267,8 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
 
     def judge_families(self, starts: Times, values: Floats) -> tuple[Times, Floats]:
         """Return starts of blocks whose features are known, and their scores by FAMILIES."""
-        ratios = self.charts.ratios(self.charts.trace(starts, values)).max(axis=1)
+        after = self.charts.trace(starts, values)
+        ratios = self.charts.ratios(after).max(axis=1)
         opinions = self.weight * self.other.judge_many(starts, values)[1]
         scores = np.zeros((len(starts), len(FAMILIES)))
         scores[:, OF_CHARTS] = self.parts(ratios, opinions)
@@ -262,7 +279,7 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
             volts = values[:, INDEX["volts"]]
             over = np.where(volts > self.over_voltage_v, volts / self.over_voltage_v, 0.0)
             scores[:, VOLTAGE] = np.maximum(scores[:, VOLTAGE], self.limit * over)
-        return starts, scores
+        return starts, np.maximum(scores, self.like(starts, after))
 
     def parts(self, ratios: Floats, opinions: Floats) -> Floats:
         """Return scores by OF_CHARTS, of the charts' ratios (step, chart) and weighed opinions."""
@@ -271,12 +288,30 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
         result: Floats = scores * self.balance
         return result
 
+    def like(self, starts: Times, after: Floats) -> Floats:
+        """Return how much averages (step, scale, chart) are like a known fault, by FAMILIES."""
+        return self.signatures.by_family(self.signatures.scores(starts, after))
+
     def explain(self, state: CombinedState) -> Explanation:
         """Return what the loudest family says."""
         return self.explain_family(state, FAMILIES.index(state.loudest))
 
     def explain_family(self, state: CombinedState, family: int) -> Explanation:
-        """Return what one of FAMILIES says."""
+        """Return what one of FAMILIES says, and the known fault that it looks like if any."""
+        like = state.like[family] if state.like else 0.0
+        if not like:
+            return self._explain_unusual(state, family)
+        after = np.array(state.charts.averages)
+        scores = self.signatures.scores(np.array([state.charts.last_ms]), after[None])[0]
+        fault = max(self.signatures.members(family), key=scores.__getitem__)
+        if like > state.told[family]:
+            told = self.charts.describe(state.charts, *self.signatures.loudest(after, fault))
+        else:
+            told = self._explain_unusual(state, family)
+        return told._replace(like=self.signatures.faults[fault].value if like > self.limit else "")
+
+    def _explain_unusual(self, state: CombinedState, family: int) -> Explanation:
+        """Return what one of FAMILIES says where nothing is known."""
         if family == VOLTAGE and self.over_voltage_v is not None and state.over_since_ms:
             limit_v = self.over_voltage_v
             return Explanation("over_voltage", state.volts, limit_v, "V", state.over_since_ms, 0.0)
@@ -305,15 +340,24 @@ class CombinedFitter:
 
     def fit(self, minutes: Minutes, options: Options) -> CombinedModel:
         """Fit on a channel's usual minutes."""
-        return self.fit_features(*featurise(minutes), options)
+        tried = planned(span_of(minutes))
+        starts, values, states = featurise_marked(minutes, begins(tried))
+        found = examples(minutes, tried, states, measured_slope(minutes))
+        return self.fit_examples(starts, values, options, found)
 
     def fit_features(self, starts: Times, values: Floats, options: Options) -> CombinedModel:
-        """Fit on features; for who has them already."""
+        """Fit on features alone, for who has them already: no known fault is looked for."""
+        return self.fit_examples(starts, values, options, ())
+
+    def fit_examples(
+        self, starts: Times, values: Floats, options: Options, found: Sequence[Example]
+    ) -> CombinedModel:
+        """Fit on features, and on examples of faults in them (tinymodels.detect.examples)."""
         charts, after = CHARTS_FITTER.fit_held_out(starts, values, options)
         other = self._other.fit_features(starts, values, options)
         opinions = other.judge_many(starts, values)[1]
         weight = 1 / max(nth_event(starts, opinions, OTHER_EVENT), 1e-9)
-        rule_v = self._over_voltage_v if options.voltage else None
+        learned = fit_signatures(charts, (starts, after), found)
         # The limit of a part is of no account here; a fixed one keeps models of different
         # budgets alike but for their own limit.
         model = CombinedModel(
@@ -322,16 +366,27 @@ class CombinedFitter:
             other.with_limit(1.0).to_bytes(),
             weight,
             1.0,
-            rule_v,
+            self._over_voltage_v if options.voltage else None,
             levels(starts, specials(starts, values)),
+            signatures=learned.signatures,
         )
-        ratios = charts.ratios(after).max(axis=1)
-        plain = model.parts(ratios, weight * opinions)
-        events = [nth_event(starts, plain[:, one], BALANCE_EVENT) for one in OF_CHARTS]
-        model = msgspec.structs.replace(model, balance=tuple(1 / max(one, 1.0) for one in events))
-        scores = model.parts(ratios, weight * opinions)
+        told = (charts.ratios(after).max(axis=1), weight * opinions)
+        model = _balanced(model, starts, *told)
+        scores = learned.signatures.by_family(learned.scores)
+        scores[:, OF_CHARTS] = np.maximum(scores[:, OF_CHARTS], model.parts(*told))
         limit = choose_limit(model, starts, scores, options.alarms_per_month)
+        limit *= LEARNED_MARGIN if learned.signatures.faults else 1.0
         return msgspec.structs.replace(model, limit=limit, scale=limit)
+
+
+def _balanced(
+    model: CombinedModel, starts: Times, ratios: Floats, opinions: Floats
+) -> CombinedModel:
+    """Return a model whose families of charts have their parts of the budget."""
+    plain = model.parts(ratios, opinions)
+    part = UNKNOWN_PART if model.signatures.faults else 1.0
+    events = [nth_event(starts, plain[:, one], BALANCE_EVENT) for one in OF_CHARTS]
+    return msgspec.structs.replace(model, balance=tuple(part / max(one, 1.0) for one in events))
 
 
 FITTER: Final = CombinedFitter()

@@ -54,7 +54,7 @@ class Explanation(NamedTuple):
     """Which feature moved most, in its natural unit ("" = none), from `expected` to `value`.
 
     `since_ms` is when it left its usual band, as far as the state remembers; `sigmas` is how
-    far it is away now.
+    far it is away now; `like`: the known fault that it looks like (FaultName), "" = none.
     """
 
     feature: str
@@ -63,6 +63,7 @@ class Explanation(NamedTuple):
     unit: str
     since_ms: int
     sigmas: float
+    like: str = ""
 
 
 class Model(Protocol):

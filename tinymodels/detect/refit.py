@@ -9,6 +9,8 @@ import numpy as np
 from tinymodels.detect.blocks import block_table
 from tinymodels.detect.combined import FITTER, CombinedModel
 from tinymodels.detect.contract import FitRefusedError, Options, events, merged
+from tinymodels.detect.examples import begins, examples, planned, span_of
+from tinymodels.detect.injector import measured_slope
 from tinymodels.detect.limits import DAYS_PER_MONTH
 from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, STEP_MS, Floats, Minutes, Times
 from tinymodels.detect.signals import Signals
@@ -118,10 +120,12 @@ def refit(minutes: Minutes, options: Options, champion: CombinedModel | None) ->
 
     Raise FitRefusedError with too little history.
     """
-    marks = [_block(at_ms) for at_ms in _tries(minutes)] if champion is not None else []
-    week = _Week(minutes, *featurise_marked(minutes, marks))
+    marks = {_block(at_ms) for at_ms in _tries(minutes)} if champion is not None else set()
+    tried = planned(span_of(minutes))
+    week = _Week(minutes, *featurise_marked(minutes, marks | begins(tried)))
     starts, values = week.starts, week.values
-    model = FITTER.fit_features(starts, values, options)
+    found = examples(minutes, tried, week.states, measured_slope(minutes))
+    model = FITTER.fit_examples(starts, values, options, found)
     if champion is None:
         return Refit(model, "first fit")
     # Features know nothing of what comes after them: those of the weeks before are a part.
@@ -129,7 +133,8 @@ def refit(minutes: Minutes, options: Options, champion: CombinedModel | None) ->
     try:
         if starts[-1] - PROOF_MS - starts[0] < LEAST_BEFORE_MS:
             return Refit(model, TOO_LITTLE)
-        challenger = FITTER.fit_features(starts[:early], values[:early], options)
+        known = [one for one in found if one.starts[-1] < starts[early]]
+        challenger = FITTER.fit_examples(starts[:early], values[:early], options, known)
     except FitRefusedError:
         return Refit(model, TOO_LITTLE)
     return _judged(model, (challenger, champion), week, options)

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from tinymodels.detect.contract import Options
+from tinymodels.detect.injector import FaultName
 from tinymodels.detect.minutes import DAY_MS, Minutes
 from tinymodels.detect.roofs import TRAILING_DAYS
 from tinymodels.detect.solar import SolarFitter, sun_like, yields
-from tinymodels.train.injector import FaultName
 from tinymodels.train.protocol import Contender, Terms
 
 TRAILING_MS: Final = TRAILING_DAYS * DAY_MS

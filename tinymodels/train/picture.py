@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinymodels.detect.injector import LAWS, FaultName
 from tinymodels.detect.minutes import Floats, Minutes, Times
-from tinymodels.train.injector import LAWS, FaultName
 from tinymodels.train.protocol import Example
 from tinymodels.train.report import plain, span
 

@@ -24,16 +24,7 @@ from tinymodels.detect.contract import (
     merged,
     scored,
 )
-from tinymodels.detect.minutes import DAY_MS, Floats, Minutes
-from tinymodels.train.errors import EvaluationError
-from tinymodels.train.figures import (
-    BudgetFigures,
-    FaultFigures,
-    Report,
-    SeriesFacts,
-    budget_name,
-)
-from tinymodels.train.injector import (
+from tinymodels.detect.injector import (
     HOME_FAULTS,
     HOUR_MS,
     LAWS,
@@ -42,6 +33,15 @@ from tinymodels.train.injector import (
     fits,
     measured_slope,
     plan,
+)
+from tinymodels.detect.minutes import DAY_MS, Floats, Minutes
+from tinymodels.train.errors import EvaluationError
+from tinymodels.train.figures import (
+    BudgetFigures,
+    FaultFigures,
+    Report,
+    SeriesFacts,
+    budget_name,
 )
 from tinymodels.train.labels import Label, false_ones, left_out
 from tinymodels.train.labels import count as count_labels

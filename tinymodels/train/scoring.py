@@ -8,19 +8,25 @@ faulty series, at a hundredth of the cost. Any other detector scores the stretch
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
-import msgspec
 import numpy as np
 
-from tinymodels.detect.blocks import block_table
 from tinymodels.detect.contract import Fitter, HasFamilies, Model, Options, scored
-from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, STEP_MS, Floats, Minutes, Times
-from tinymodels.detect.signals import NAMES, Signals
-from tinymodels.detect.sweep import featurise_marked, sweep
-from tinymodels.train.injector import Event, inject
+from tinymodels.detect.examples import (
+    Example,
+    around,
+    begins,
+    examples,
+    faulty_features,
+    planned,
+    span_of,
+)
+from tinymodels.detect.injector import Event, inject, measured_slope
+from tinymodels.detect.minutes import DAY_MS, STEP_MS, Floats, Minutes, Times
+from tinymodels.detect.signals import NAMES
+from tinymodels.detect.sweep import featurise_marked
 
 # What a model's own averages remember has to be there when a fault begins.
 WARM_UP_MS: Final = 6 * DAY_MS
-BEFORE_MS: Final = 15 * MINUTE_MS
 
 
 @runtime_checkable
@@ -37,6 +43,16 @@ class FitsFeatures(Protocol):
 
     def fit_features(self, starts: Times, values: Floats, options: Options) -> Model:
         """Fit on them; FitRefusedError as `fit`."""
+
+
+@runtime_checkable
+class LearnsFaults(Protocol):
+    """A fitter that wants examples of faults besides."""
+
+    def fit_examples(
+        self, starts: Times, values: Floats, options: Options, found: Sequence[Example]
+    ) -> Model:
+        """Fit on features and examples; FitRefusedError as `fit`."""
 
 
 @runtime_checkable
@@ -76,7 +92,8 @@ class Series:
         self.minutes = minutes
         self._left_out_ms = left_out_ms
         self.slope = slope_v_per_kw
-        self._begins = {_block(event.start_ms) for event in events}
+        self._tried = planned(span_of(minutes), left_out_ms)
+        self._begins = begins(events) | begins(self._tried)
         self._starts, self._values = np.empty(0, np.int64), np.empty((0, len(NAMES)))
         self._states: dict[int, bytes] = {}
 
@@ -93,8 +110,21 @@ class Series:
             usual = np.ones(len(starts), dtype=bool)
             for from_ms, to_ms in self._left_out_ms:
                 usual &= (starts + STEP_MS <= from_ms) | (starts >= to_ms)
+            if isinstance(fitter, LearnsFaults):
+                found = self._examples(span_ms)
+                return fitter.fit_examples(starts[usual], values[usual], options, found)
             return fitter.fit_features(starts[usual], values[usual], options)
         return fitter.fit(self.minutes.between(*span_ms).without(self._left_out_ms), options)
+
+    def _examples(self, span_ms: tuple[int, int]) -> list[Example]:
+        """Return the examples that lie in a span."""
+        tried = [
+            event
+            for event in self._tried
+            if span_ms[0] <= event.start_ms and event.deadline_ms <= span_ms[1]
+        ]
+        minutes = self.minutes.between(*span_ms)
+        return examples(minutes, tried, self._states, measured_slope(minutes))
 
     def clean(self, model: Model, span_ms: tuple[int, int]) -> tuple[Times, Floats]:
         """Return the scores of a span as it was, a week before it for the model to warm up.
@@ -108,21 +138,17 @@ class Series:
 
     def stretch(self, event: Event) -> Stretch:
         """Put one event in: features from a week before it to its deadline."""
-        begin_ms, until_ms = _block(event.start_ms), event.deadline_ms + 2 * STEP_MS
-        clean = self.minutes.between(begin_ms - BEFORE_MS, until_ms)
-        faulty = inject(clean, event, self.slope)
+        clean = around(self.minutes, event)
         if not len(self._starts):
+            faulty = inject(clean, event, self.slope)
             return Stretch(event, clean, faulty, self._starts, self._values)
-        signals = msgspec.msgpack.decode(self._states[begin_ms], type=Signals)
-        first = int(np.searchsorted(faulty.start_ms, begin_ms))
-        found = block_table(faulty, first)
+        begin_ms = _block(event.start_ms)
+        faulty, after, changed = faulty_features(
+            self.minutes, event, self._states[begin_ms], self.slope
+        )
         starts, values = self._features(begin_ms - WARM_UP_MS, begin_ms)
         return Stretch(
-            event,
-            clean,
-            faulty,
-            np.append(starts, found[:, 0].astype(np.int64)),
-            np.concatenate((values, sweep(signals, found))),
+            event, clean, faulty, np.append(starts, after), np.concatenate((values, changed))
         )
 
     def faulty(self, model: Model, stretch: Stretch) -> tuple[Times, Floats]:

@@ -31,6 +31,17 @@ PLAIN: Final = {
     "law": "How far voltage falls under load (as a bypass or a wrong clamp makes it)",
     "over_voltage": "Voltage",
 }
+LIKE: Final = {
+    "stuck_heater": "a large load that does not switch off",
+    "phantom_load": "a load of a hundred watts or two that stays on",
+    "fridge": "a fridge that never stops",
+    "swell": "a supply that rises, as after a fault of the neutral",
+    "sensor_off": "a voltage sensor that reads wrong",
+    "poor_pf": "a load with a poor power factor",
+    "bypass": "power that goes past the clamp",
+    "drift": "a clamp that reads less and less",
+    "reversed": "a clamp that sits the wrong way round",
+}
 KEYS: Final = {
     "W": "power_w",
     "V": "voltage_v",
@@ -53,16 +64,19 @@ class Why(Struct, array_like=True):
     since_ms: int = 0
     sigmas: float = 0.0
     score: float = 0.0
+    like: str = ""
 
     @classmethod
     def of(cls, told: Explanation, score: float) -> "Why":
         """Return it for the state."""
-        return cls(*told, score)
+        feature, value, expected, unit, since_ms, sigmas, like = told
+        return cls(feature, value, expected, unit, since_ms, sigmas, score, like)
 
     def evidence(self, limit: float | None) -> Evidence:
         """Return the numbers."""
         digits = DIGITS.get(self.unit, 1)
         key = KEYS.get(self.unit, "value")
+        like: Evidence = {"like": self.like} if self.like else {}
         return {
             "feature": self.feature,
             key: round(self.value, digits),
@@ -70,6 +84,7 @@ class Why(Struct, array_like=True):
             "sigmas": round(self.sigmas, 1),
             "score": round(self.score, 2),
             "limit": None if limit is None else round(limit, 2),
+            **like,
         }
 
     def replaced(self, limit: float | None) -> Words:
@@ -90,4 +105,6 @@ class Why(Struct, array_like=True):
             f"{PLAIN.get(self.feature, self.feature)} at {spot} has been unusual for {long}: {now},"
             f" where {usual} is usual at this time of day."
         )
+        if self.like in LIKE:
+            text += f" It looks most like {LIKE[self.like]}."
         return Words("Unusual consumption", text, self.evidence(limit))

@@ -133,6 +133,6 @@ def test_a_worse_model_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     history = History(buckets(home(24)), {})
     first = fit_channel(History(buckets(home(15)), {}), OPTIONS, None)
     assert first is not None
-    fit = FITTER.fit_features
-    monkeypatch.setattr(FITTER, "fit_features", lambda *a: fit(*a).with_limit(1000.0))
+    fit = FITTER.fit_examples
+    monkeypatch.setattr(FITTER, "fit_examples", lambda *a: fit(*a).with_limit(1000.0))
     assert fit_channel(history, OPTIONS, first.model) is None

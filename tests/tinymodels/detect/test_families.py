@@ -35,7 +35,7 @@ def two_faults() -> tuple[Minutes, int]:
     clean = following(4, 28, 9)
     from_ms = int(clean.start_ms[0]) + 2 * DAY_MS + HOUR_MS
     both_ms = from_ms + 10 * HOUR_MS
-    load = changed(clean, from_ms, from_ms + DAY_MS, add=dict.fromkeys(WATTS, 900.0))
+    load = changed(clean, from_ms, from_ms + DAY_MS, add=dict.fromkeys(WATTS, 600.0))
     return changed(
         load, both_ms, both_ms + 12 * HOUR_MS, times={"v_mean_v": 1.04, "v_max_v": 1.04}
     ), both_ms

@@ -73,8 +73,8 @@ def test_a_refit_as_good_as_the_old_one_is_taken(champion: CombinedModel) -> Non
 def test_a_refit_that_finds_less_is_not_taken(
     champion: CombinedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fit = FITTER.fit_features
-    monkeypatch.setattr(FITTER, "fit_features", lambda *args: fit(*args).with_limit(1000.0))
+    fit = FITTER.fit_examples
+    monkeypatch.setattr(FITTER, "fit_examples", lambda *args: fit(*args).with_limit(1000.0))
     made = refit(home(28), OPTIONS, champion)
     assert made.model is None
     said = re.search(r"and (\d+) faults found of 15; the old one \d+ and (\d+)", made.why)
@@ -85,8 +85,8 @@ def test_a_refit_that_finds_less_is_not_taken(
 def test_a_refit_that_cries_is_not_taken(
     champion: CombinedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fit = FITTER.fit_features
-    monkeypatch.setattr(FITTER, "fit_features", lambda *args: fit(*args).with_limit(0.6))
+    fit = FITTER.fit_examples
+    monkeypatch.setattr(FITTER, "fit_examples", lambda *args: fit(*args).with_limit(0.3))
     assert refit(home(28), OPTIONS, champion).model is None
 
 

@@ -12,6 +12,7 @@ from tests.support.bad_models import Flaw, bad_package, good_package
 from tests.support.plain_detector import PlainModel
 from tests.support.small_home import small_home
 from tinymodels.detect.contract import Options
+from tinymodels.detect.injector import FaultName
 from tinymodels.detect.kinds import open_package
 from tinymodels.detect.minutes import DAY_MS, Minutes
 from tinymodels.detect.package import Package
@@ -20,7 +21,6 @@ from tinymodels.train.checks import check_model, correlate
 from tinymodels.train.evaluation import published_model
 from tinymodels.train.figures import FaultFigures, Report
 from tinymodels.train.gate import Checks, GateVerdict, judge
-from tinymodels.train.injector import FaultName
 from tinymodels.train.protocol import Contender, Terms
 from tinymodels.train.protocol import judge as judge_contenders
 from tinymodels.train.split import Split

@@ -11,10 +11,10 @@ from tests.support.plain_detector import PlainFitter, PlainModel
 from tests.support.small_home import MONDAY_MS, small_home
 from tinymodels.detect.charts import FITTER as CHARTS
 from tinymodels.detect.contract import Model, Options
+from tinymodels.detect.injector import HOUR_MS, LAWS, FaultName
 from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, Floats, Minutes, Times
 from tinymodels.train.errors import EvaluationError
 from tinymodels.train.figures import Report, pooled
-from tinymodels.train.injector import HOUR_MS, LAWS, FaultName
 from tinymodels.train.labels import Label
 from tinymodels.train.protocol import Contender, Judged, Terms, judge
 from tinymodels.train.scoring import Series
@@ -162,7 +162,7 @@ def test_shared_features_score_as_the_whole_series_would() -> None:
     """The short cut across an event gives what scoring all faulty minutes gives."""
     home, rng = small_home(40), np.random.default_rng(3)
     model = CHARTS.fit(home.between(0, TEST_MS), OPTIONS)
-    from tinymodels.train.injector import inject, plan  # noqa: PLC0415
+    from tinymodels.detect.injector import inject, plan  # noqa: PLC0415
 
     for fault in (FaultName.BYPASS, FaultName.SWELL):
         event = plan(fault, (TEST_MS, TEST_MS + 9 * DAY_MS), 3, int(rng.integers(99)))[1]

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, Minutes
-from tinymodels.train.injector import (
+from tinymodels.detect.injector import (
     HOME_FAULTS,
     HOUR_MS,
     LAWS,
@@ -16,6 +15,7 @@ from tinymodels.train.injector import (
     measured_slope,
     plan,
 )
+from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, Minutes
 
 FROM_MS = 1_767_571_200_000
 SLOPE = -3.0

@@ -121,14 +121,21 @@ def plan(fault: FaultName, span_ms: tuple[int, int], count: int, seed: int) -> l
     rng = np.random.default_rng([seed, *fault.encode()])
     events = []
     for number in range(count):
-        at_ms = span_ms[0] + int((number + rng.random()) * room_ms / count)
-        at_ms -= at_ms % MINUTE_MS
-        length_ms = int(rng.integers(law.least_ms, law.most_ms + 1)) // MINUTE_MS * MINUTE_MS
-        size = float(rng.uniform(law.least, law.most))
-        if law.either_sign and rng.random() < 0.5:  # noqa: PLR2004 - a coin
-            size = -size
-        events.append(Event(fault, at_ms, at_ms + length_ms, size, int(rng.integers(2**31))))
+        from_ms = span_ms[0] + number * room_ms / count
+        events.append(draw(fault, from_ms, room_ms / count, rng))
     return events
+
+
+def draw(fault: FaultName, from_ms: float, room_ms: float, rng: np.random.Generator) -> Event:
+    """Return one event that begins in [from, from + room), as its law has it."""
+    law = LAWS[fault]
+    at_ms = int(from_ms + rng.random() * room_ms)
+    at_ms -= at_ms % MINUTE_MS
+    length_ms = int(rng.integers(law.least_ms, law.most_ms + 1)) // MINUTE_MS * MINUTE_MS
+    size = float(rng.uniform(law.least, law.most))
+    if law.either_sign and rng.random() < 0.5:  # noqa: PLR2004 - a coin
+        size = -size
+    return Event(fault, at_ms, at_ms + length_ms, size, int(rng.integers(2**31)))
 
 
 def measured_slope(minutes: Minutes) -> float:

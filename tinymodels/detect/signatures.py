@@ -1,0 +1,109 @@
+"""What known faults look like in the charts of one home: a linear discriminant for each.
+
+The charts tell that something is unusual. How a known fault moves all of them together tells more:
+`tinymodels.detect.signature_fit` learns it from examples put into the home's own history.
+"""
+
+import functools
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from msgspec import Struct
+
+from tinymodels.detect.bank import SCALES_MS
+from tinymodels.detect.conditioning import Table, Usual, check, clock_basis, standardise, tabulate
+from tinymodels.detect.contract import ModelRefusedError
+from tinymodels.detect.families import FAMILIES, POWER, REACTIVE, SPECIAL, VOLTAGE
+from tinymodels.detect.injector import FaultName
+from tinymodels.detect.minutes import Floats, Times
+
+MOST_SPREADS: Final = 8.0  # no average counts as further away
+# A known fault raises the alarm of what it moves; what hides power does so with the supply's law.
+FAMILY: Final = {
+    FaultName.STUCK_HEATER: POWER,
+    FaultName.PHANTOM_LOAD: POWER,
+    FaultName.FRIDGE: POWER,
+    FaultName.SWELL: VOLTAGE,
+    FaultName.SENSOR_OFF: VOLTAGE,
+    FaultName.POOR_PF: REACTIVE,
+    FaultName.BYPASS: SPECIAL,
+    FaultName.DRIFT: SPECIAL,
+    FaultName.REVERSED: SPECIAL,
+}
+
+
+class Signatures(Struct, frozen=True, array_like=True, dict=True):
+    """Fitted directions; a score of 1 is what usual weeks reach once or twice."""
+
+    faults: tuple[FaultName, ...] = ()
+    centre: list[float] = []  # of the averages, scales one after the other
+    spread: list[float] = []
+    weights: list[list[float]] = []  # fault by average
+    usual: list[Usual] = []  # of each direction, by the time of day
+    levels: list[float] = []  # how far from it, in sigmas, is a score of 1
+    zone: str = "UTC"
+
+    def check(self, charts: int) -> None:
+        """Raise ModelRefusedError unless all fits together, and so many charts."""
+        count, width = len(self.faults), len(SCALES_MS) * charts
+        if not count:
+            return
+        shapes = (np.shape(self.weights), np.shape(self.centre), np.shape(self.spread))
+        fits = shapes == ((count, width), (width,), (width,)) and len(self.levels) == count
+        if fits:
+            numbers = [*np.ravel(self.weights), *self.centre, *self.spread, *self.levels]
+            fits = bool(np.isfinite(numbers).all()) and min(*self.spread, *self.levels) > 0
+        if not fits or not set(self.faults) <= set(FAMILY):
+            msg = "signatures that do not fit their charts: they must be fitted anew"
+            raise ModelRefusedError(msg)
+        check(self.usual, count)
+
+    def scores(self, starts: Times, after: Floats) -> Floats:
+        """Return scores (step, fault), at least 0, of averages (step, scale, chart)."""
+        if not self.faults:
+            return np.zeros((len(starts), 0))
+        weights, table, zone = self._tables
+        z = standardise(table, clock_basis(starts, zone), self._away(after) @ weights, [])
+        found: Floats = np.maximum(z / np.asarray(self.levels), 0.0)
+        return found
+
+    def by_family(self, scores: Floats) -> Floats:
+        """Return the greatest of each family, (step, fault) -> (step, family); 0 of none."""
+        parts = [
+            scores[:, self.members(family)].max(axis=1, initial=0.0)
+            for family in range(len(FAMILIES))
+        ]
+        return np.stack(parts, axis=1)
+
+    def members(self, family: int) -> list[int]:
+        """Return the places of a family's faults."""
+        return [at for at, fault in enumerate(self.faults) if FAMILY[fault] == family]
+
+    def loudest(self, after: Floats, fault: int) -> tuple[int, int]:
+        """Return scale and chart of the average, of (scale, chart), that says most for a fault."""
+        told = self._away(after[None])[0] * self._tables[0][:, fault]
+        scale, chart = divmod(int(told.argmax()), after.shape[-1])
+        return scale, chart
+
+    def _away(self, after: Floats) -> Floats:
+        return away(flat(after), np.asarray(self.centre), np.asarray(self.spread))
+
+    @functools.cached_property
+    def _tables(self) -> tuple[Floats, Table, ZoneInfo]:
+        weights = np.ascontiguousarray(np.asarray(self.weights).T)
+        return weights, tabulate(self.usual), ZoneInfo(self.zone)
+
+
+NONE: Final = Signatures()
+
+
+def flat(after: Floats) -> Floats:
+    """Return averages (step, scale, chart) as (step, average)."""
+    return after.reshape(len(after), after.shape[1] * after.shape[2])
+
+
+def away(row: Floats, centre: Floats, spread: Floats) -> Floats:
+    """Return averages (step, average) as spreads from what is usual, wild ones drawn in."""
+    found: Floats = np.clip((row - centre) / spread, -MOST_SPREADS, MOST_SPREADS)
+    return found
