@@ -14,10 +14,12 @@ from gateway.pipeline.judge import MeterJudge
 from gateway.pipeline.rollups import Calendar, Contribution, MeterRoll
 from gateway.pipeline.rules.base_shift import SHIFTED, BaseShift
 from gateway.pipeline.rules.pattern import Sum
+from gateway.pipeline.rules.pattern_words import LIKE, Why
 from gateway.services.fitting import History
 from tests.support.judging import LISBON, alerts, channel, findings, judge_for, of_kind, reading
 from tinymodels.detect.combined import FITTER, CombinedModel
 from tinymodels.detect.contract import Explanation, Model, Options, Verdict, events, scored
+from tinymodels.detect.injector import HOME_FAULTS
 from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, Minutes, Row
 
 MIDNIGHT_MS = 1_748_732_400_000  # 2025-06-01 00:00 in Lisbon
@@ -209,6 +211,17 @@ def test_a_stuck_heater_becomes_one_anomaly_that_clears(fitted: CombinedModel) -
     assert alert.opened_ms - (MIDNIGHT_MS + 15.1 * DAY_MS) <= 4 * HOUR_MS
     assert alert.evidence["score"] >= alert.evidence["limit"]  # type: ignore[operator]
     assert "is usual at this time of day" in alert.detail
+
+
+def test_an_alert_says_which_known_fault_it_looks_like() -> None:
+    told = Explanation("base", 1650.0, 150.0, "W", 0, 9.0, "stuck_heater")
+    words = Why.of(told, 2.0).words("the meter", HOUR_MS, 1.0, over=False)
+    assert words.detail.endswith("It looks most like a large load that does not switch off.")
+    assert words.evidence["like"] == "stuck_heater"
+    plain = Why.of(told._replace(like=""), 2.0).words("the meter", HOUR_MS, 1.0, over=False)
+    assert "looks" not in plain.detail
+    assert "like" not in plain.evidence
+    assert set(LIKE) == {fault.value for fault in HOME_FAULTS}
 
 
 def test_what_the_daemon_tells_is_what_the_evaluation_counts(fitted: CombinedModel) -> None:

@@ -143,6 +143,7 @@ export const alerts = {
   "fact.silent_s": "Silent for",
   "fact.limit_s": "Told after",
   "fact.feature": "Looked at",
+  "fact.like": "Looks most like",
   "fact.sigmas": "Times the usual spread",
   "fact.score": "Score",
   "fact.lowest_v": "Lowest voltage",
