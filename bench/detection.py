@@ -17,7 +17,7 @@ from bench.detection_data import Home, australia, data_folder, france, portugal
 from bench.detection_pv import neighbourhood, single_sites
 from bench.detection_simulated import simulated
 from tinymodels.detect.autoencoder import AutoencoderFitter
-from tinymodels.detect.combined import CombinedFitter
+from tinymodels.detect.combined_fit import CombinedFitter
 from tinymodels.detect.contract import Fitter, Options
 from tinymodels.detect.injector import LAWS
 from tinymodels.detect.kinds import fitter

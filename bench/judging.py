@@ -31,7 +31,8 @@ from tests.support.firmware import ROOT, find_vm, vm
 from tests.support.networks import dense
 from tests.support.small_home import MONDAY_MS, small_home
 from tinymodels.detect.autoencoder import AutoencoderFitter
-from tinymodels.detect.combined import CombinedFitter, CombinedModel
+from tinymodels.detect.combined import CombinedModel
+from tinymodels.detect.combined_fit import CombinedFitter
 from tinymodels.detect.contract import Model, Options
 from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, Minutes, Row
 

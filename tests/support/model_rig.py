@@ -23,7 +23,8 @@ from gateway.services.tracks import Track
 from tests.gateway.services.site_rig import FakeNow, Site, window
 from tests.support.bad_models import CHANNEL, METER, usual_minutes
 from tests.support.small_home import small_home
-from tinymodels.detect.combined import FITTER, CombinedModel
+from tinymodels.detect.combined import CombinedModel
+from tinymodels.detect.combined_fit import FITTER
 from tinymodels.detect.contract import Options
 from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, Minutes
 from tinymodels.detect.package import Package, pack

@@ -6,13 +6,17 @@ from typing import Final, cast
 from tinymodels.detect.contract import Fitter, Model, ModelRefusedError
 from tinymodels.detect.package import Package
 
-# kind -> module and the class of its models; every module also has a FITTER.
+# kind -> module and the class of its models, and the module whose FITTER makes them.
 KINDS: Final = {
-    "gaussian": ("tinymodels.detect.gaussian", "GaussianModel"),
-    "charts": ("tinymodels.detect.charts", "ChartsModel"),
-    "autoencoder": ("tinymodels.detect.autoencoder", "AutoencoderModel"),
-    "combined": ("tinymodels.detect.combined", "CombinedModel"),
-}
+    "gaussian": ("tinymodels.detect.gaussian", "GaussianModel", "tinymodels.detect.gaussian"),
+    "charts": ("tinymodels.detect.charts", "ChartsModel", "tinymodels.detect.charts"),
+    "autoencoder": (
+        "tinymodels.detect.autoencoder", "AutoencoderModel", "tinymodels.detect.autoencoder",
+    ),
+    "combined": (
+        "tinymodels.detect.combined", "CombinedModel", "tinymodels.detect.combined_fit",
+    ),
+}  # fmt: skip
 
 
 def model_class(kind: str) -> type[Model]:
@@ -20,7 +24,7 @@ def model_class(kind: str) -> type[Model]:
     if kind not in KINDS:
         msg = f"{kind!r} is no kind of model this version runs ({', '.join(KINDS)})"
         raise ModelRefusedError(msg)
-    module, name = KINDS[kind]
+    module, name, _ = KINDS[kind]
     return cast("type[Model]", getattr(import_module(module), name))
 
 
@@ -37,4 +41,4 @@ def open_package(package: Package) -> Model:
 def fitter(kind: str) -> Fitter:
     """Return what fits models of a kind; ModelRefusedError for one nobody knows."""
     model_class(kind)
-    return cast("Fitter", import_module(KINDS[kind][0]).FITTER)
+    return cast("Fitter", import_module(KINDS[kind][2]).FITTER)

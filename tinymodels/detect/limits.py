@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -26,17 +26,30 @@ LEAST_LEVELS: Final = (3.0, 2.0, 1.3, 0.7)  # by scale
 NEVER: Final = 1e12
 
 
-def choose_limit(model: Model, starts: Times, scores: Floats, alarms_per_month: float) -> float:
+class Spending(NamedTuple):
+    """Which part of a budget weeks may spend; `margin` times their greatest score spends none."""
+
+    part: float = SPEND
+    margin: float = ONE_EVENT_MARGIN
+
+
+PAST: Final = Spending()
+
+
+def choose_limit(
+    model: Model, starts: Times, scores: Floats, alarms_per_month: float,
+    spending: Spending = PAST,
+) -> float:  # fmt: skip
     """Return the limit whose events, counted as the daemon counts them, stay in the budget.
 
     Scores are (step,), or (step, family) where the model has several.
     """
     most = scores.reshape(len(scores), -1).max(axis=1)
     span_ms = int(starts[-1]) + model.step_ms - int(starts[0])
-    allowed = int(SPEND * alarms_per_month * span_ms / DAY_MS / DAYS_PER_MONTH)
+    allowed = int(spending.part * alarms_per_month * span_ms / DAY_MS / DAYS_PER_MONTH)
     top = float(most.max())
     if not allowed:
-        return ONE_EVENT_MARGIN * top
+        return spending.margin * top
     levels = np.unique(np.quantile(most, 1 - np.geomspace(1 / len(most), 0.1, LEVELS)))[::-1]
     best = top
     reached = reached_before(scores, model.step_ms)

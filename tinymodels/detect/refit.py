@@ -7,7 +7,8 @@ import msgspec
 import numpy as np
 
 from tinymodels.detect.blocks import block_table
-from tinymodels.detect.combined import FITTER, CombinedModel
+from tinymodels.detect.combined import CombinedModel
+from tinymodels.detect.combined_fit import FITTER
 from tinymodels.detect.contract import FitRefusedError, Options, events, merged
 from tinymodels.detect.examples import begins, examples, planned, span_of
 from tinymodels.detect.injector import measured_slope

@@ -17,7 +17,7 @@ import numpy as np
 from gateway.domain.errors import BadInputError
 from tinymodels.detect import device_file, device_model
 from tinymodels.detect.autoencoder import AutoencoderFitter
-from tinymodels.detect.combined import CombinedFitter
+from tinymodels.detect.combined_fit import CombinedFitter
 from tinymodels.detect.contract import FitRefusedError, Fitter, Options
 from tinymodels.detect.device_features import NAMES as DEVICE_NAMES
 from tinymodels.detect.device_features import Row as DeviceRow

@@ -17,7 +17,8 @@ from gateway.pipeline.rules.pattern import Sum
 from gateway.pipeline.rules.pattern_words import LIKE, Why
 from gateway.services.fitting import History
 from tests.support.judging import LISBON, alerts, channel, findings, judge_for, of_kind, reading
-from tinymodels.detect.combined import FITTER, CombinedModel
+from tinymodels.detect.combined import CombinedModel
+from tinymodels.detect.combined_fit import FITTER
 from tinymodels.detect.contract import Explanation, Model, Options, Verdict, events, scored
 from tinymodels.detect.injector import HOME_FAULTS
 from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, Minutes, Row

@@ -12,7 +12,7 @@ from gateway.domain.alerts import Alert, AlertKind, AlertState, Severity
 from gateway.pipeline.rollups import Bucket
 from gateway.services.fitting import WARM_UP_MS, History, fit_channel
 from tests.tinymodels.detect.homes import MIDNIGHT_MS, following, home
-from tinymodels.detect.combined import FITTER
+from tinymodels.detect.combined_fit import FITTER
 from tinymodels.detect.contract import Options
 from tinymodels.detect.history import NEW_NORMAL_MS
 from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, Minutes

@@ -8,7 +8,8 @@ import pytest
 
 from tests.tinymodels.detect.homes import changed, following, home
 from tinymodels.detect.bank import CHARTS
-from tinymodels.detect.combined import FITTER, CombinedModel
+from tinymodels.detect.combined import CombinedModel
+from tinymodels.detect.combined_fit import FITTER
 from tinymodels.detect.contract import Alarm, ModelRefusedError, Options, events
 from tinymodels.detect.families import (
     FAMILIES,

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tinymodels.detect.homes import MIDNIGHT_MS, home
-from tinymodels.detect.combined import FITTER, CombinedModel
+from tinymodels.detect.combined import CombinedModel
+from tinymodels.detect.combined_fit import FITTER
 from tinymodels.detect.contract import (
     CLEAR_MS,
     MERGE_MS,

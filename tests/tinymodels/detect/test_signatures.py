@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tests.tinymodels.detect.homes import following, home
-from tinymodels.detect.combined import FITTER, CombinedModel
+from tinymodels.detect.combined import CombinedModel
+from tinymodels.detect.combined_fit import FITTER
 from tinymodels.detect.contract import ModelRefusedError, Options, events
 from tinymodels.detect.families import FAMILIES
 from tinymodels.detect.injector import LAWS, Event, FaultName, inject, plan
