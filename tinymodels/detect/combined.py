@@ -24,7 +24,7 @@ from tinymodels.detect.families import (
 from tinymodels.detect.fitted import FittedModel
 from tinymodels.detect.minutes import STEP_MS, Floats, Minutes, Row, Times
 from tinymodels.detect.signals import BASE_MS, INDEX, Signals
-from tinymodels.detect.signatures import NONE, Signatures
+from tinymodels.detect.signatures import NONE, Held, Signatures
 from tinymodels.detect.specials import NAMES as SPECIALS
 from tinymodels.detect.specials import specials
 from tinymodels.detect.sweep import featurise, sweep
@@ -61,6 +61,7 @@ class CombinedState:
     bases: list[tuple[int, float]] = field(default_factory=list)  # of the last two hours
     special: tuple[str, float, float, str] = ("law", math.nan, math.nan, "V/kW")
     special_since_ms: int = 0
+    held: Held = field(default_factory=Held)
 
 
 class CombinedModel(FittedModel, frozen=True, dict=True):
@@ -139,12 +140,13 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
             state.loudest,
             state.bases,
             state.special_since_ms,
+            state.held,
         )
         return msgspec.msgpack.encode(parts)
 
     def load_state(self, body: bytes) -> CombinedState:
         """Return a dumped state; what does not fit this model begins anew."""
-        form = tuple[bytes, bytes, str, bytes, int, str, list[tuple[int, float]], int]
+        form = tuple[bytes, bytes, str, bytes, int, str, list[tuple[int, float]], int, Held]
         try:
             parts = msgspec.msgpack.decode(body, type=form)
             signals = msgspec.msgpack.decode(parts[0], type=Signals)
@@ -162,6 +164,7 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
             parts[5] if parts[5] in FAMILIES else FAMILIES[POWER],
             bases=parts[6],
             special_since_ms=parts[7],
+            held=parts[8],
         )
 
     def step(self, state: CombinedState, row: Row) -> Verdict | None:
@@ -201,7 +204,8 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
             scores[VOLTAGE] = _most(scores[VOLTAGE], over)
         else:
             state.over_since_ms = 0
-        like = self.like(np.array([start_ms]), np.array([state.charts.averages]))[0].tolist()
+        after = np.array([state.charts.averages])
+        like = self.like(np.array([start_ms]), after, state.held)[0].tolist()
         state.like, state.told = like, scores
         scores = [_most(*both) for both in zip(scores, like, strict=True)]
         score = functools.reduce(_most, scores)
@@ -254,7 +258,7 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
             volts = values[:, INDEX["volts"]]
             over = np.where(volts > self.over_voltage_v, volts / self.over_voltage_v, 0.0)
             scores[:, VOLTAGE] = np.maximum(scores[:, VOLTAGE], self.limit * over)
-        return starts, np.maximum(scores, self.like(starts, after))
+        return starts, np.maximum(scores, self.like(starts, after, Held()))
 
     def parts(self, ratios: Floats, opinions: Floats) -> Floats:
         """Return scores by OF_CHARTS, of the charts' ratios (step, chart) and weighed opinions."""
@@ -263,9 +267,10 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
         result: Floats = scores * self.balance
         return result
 
-    def like(self, starts: Times, after: Floats) -> Floats:
+    def like(self, starts: Times, after: Floats, held: Held) -> Floats:
         """Return how much averages (step, scale, chart) are like a known fault, by FAMILIES."""
-        return self.signatures.by_family(self.signatures.scores(starts, after))
+        known = self.signatures
+        return known.by_family(known.hold(starts, known.scores(starts, after), held))
 
     def explain(self, state: CombinedState) -> Explanation:
         """Return what the loudest family says."""

@@ -16,6 +16,7 @@ from tinymodels.detect.injector import measured_slope
 from tinymodels.detect.limits import Spending, choose_limit, nth_event
 from tinymodels.detect.minutes import DAY_MS, Floats, Minutes, Times
 from tinymodels.detect.signature_fit import fit_signatures
+from tinymodels.detect.signatures import Held
 from tinymodels.detect.specials import levels, specials
 from tinymodels.detect.sweep import featurise_marked
 
@@ -116,7 +117,8 @@ class CombinedFitter:
         )
         told = (charts.ratios(after).max(axis=1), weight * opinions)
         model = _balanced(model, starts, *told)
-        scores = learned.signatures.by_family(learned.scores)
+        known = learned.signatures
+        scores = known.by_family(known.hold(starts, learned.scores, Held()))
         scores[:, OF_CHARTS] = np.maximum(scores[:, OF_CHARTS], model.parts(*told))
         limit = choose_limit(model, starts, scores, options.alarms_per_month)
         limit *= LEARNED_MARGIN if learned.signatures.faults else 1.0

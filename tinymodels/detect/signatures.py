@@ -5,6 +5,7 @@ The charts tell that something is unusual. How a known fault moves all of them t
 """
 
 import functools
+import math
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -15,10 +16,12 @@ from tinymodels.detect.bank import SCALES_MS
 from tinymodels.detect.conditioning import Table, Usual, check, clock_basis, standardise, tabulate
 from tinymodels.detect.contract import ModelRefusedError
 from tinymodels.detect.families import FAMILIES, POWER, REACTIVE, SPECIAL, VOLTAGE
-from tinymodels.detect.injector import FaultName
-from tinymodels.detect.minutes import Floats, Times
+from tinymodels.detect.injector import LAWS, FaultName
+from tinymodels.detect.minutes import DAY_MS, Floats, Times
 
 MOST_SPREADS: Final = 8.0  # no average counts as further away
+# A day takes a held score to the part of a limit at which an alarm goes off (fitted.clear_part).
+HOLD: Final = -math.log(0.7)
 # A known fault raises the alarm of what it moves; what hides power does so with the supply's law.
 FAMILY: Final = {
     FaultName.STUCK_HEATER: POWER,
@@ -31,6 +34,13 @@ FAMILY: Final = {
     FaultName.DRIFT: SPECIAL,
     FaultName.REVERSED: SPECIAL,
 }
+
+
+class Held(Struct, array_like=True):
+    """What slow faults' scores were last."""
+
+    at_ms: int = 0
+    scores: list[float] = []
 
 
 class Signatures(Struct, frozen=True, array_like=True, dict=True):
@@ -67,6 +77,26 @@ class Signatures(Struct, frozen=True, array_like=True, dict=True):
         z = standardise(table, clock_basis(starts, zone), self._away(after) @ weights, [])
         found: Floats = np.maximum(z / np.asarray(self.levels), 0.0)
         return found
+
+    def hold(self, starts: Times, scores: Floats, held: "Held") -> Floats:
+        """Return scores (step, fault) that fade no faster than HOLD, and remember the last.
+
+        What takes a day to tell is told by some hours of it: over is what a day says no more of.
+        """
+        slow = [at for at, fault in enumerate(self.faults) if LAWS[fault].limit_ms >= DAY_MS]
+        if not slow or not len(starts):
+            return scores
+        out = scores.copy()
+        known = held.scores if len(held.scores) == len(slow) else [0.0] * len(slow)
+        times = np.concatenate(([held.at_ms or starts[0]], starts))
+        risen = ((times - times[0]) / DAY_MS * HOLD)[:, None]
+        with np.errstate(divide="ignore"):  # of 0 nothing is held
+            logs = np.log(np.concatenate(([known], scores[:, slow])))
+        out[:, slow] = np.exp(np.maximum.accumulate(logs + risen, axis=0) - risen)[1:]
+        # As it is where nothing is held: not what its logarithm makes of it.
+        out = np.maximum(out, scores)
+        held.at_ms, held.scores = int(starts[-1]), out[-1, slow].tolist()
+        return out
 
     def by_family(self, scores: Floats) -> Floats:
         """Return the greatest of each family, (step, fault) -> (step, family); 0 of none."""
