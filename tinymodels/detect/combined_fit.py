@@ -74,6 +74,7 @@ class CombinedFitter:
         """Fit on features, and on examples of faults in them (tinymodels.detect.examples)."""
         model = self._fit(starts, values, options, found)
         limit = max(model.limit, self._ahead(starts, values, options, found))
+        limit *= LEARNED_MARGIN if model.signatures.faults else 1.0
         return msgspec.structs.replace(model, limit=limit, scale=limit)
 
     def _ahead(
@@ -121,7 +122,6 @@ class CombinedFitter:
         scores = known.by_family(known.hold(starts, learned.scores, Held()))
         scores[:, OF_CHARTS] = np.maximum(scores[:, OF_CHARTS], model.parts(*told))
         limit = choose_limit(model, starts, scores, options.alarms_per_month)
-        limit *= LEARNED_MARGIN if learned.signatures.faults else 1.0
         return msgspec.structs.replace(model, limit=limit)
 
 
