@@ -117,7 +117,7 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
             msg = f"a combined detector of version {model.version} with {model.other_kind}"
             raise ModelRefusedError(msg)
         ChartsModel.from_bytes(model.charts.to_bytes())
-        model.signatures.check(len(model.charts.charts))
+        model.signatures.check(len(model.charts.charts), model.charts.zone)
         balanced = len(model.balance) == len(OF_CHARTS) and all(0 < x <= 1 for x in model.balance)
         weighed = math.isfinite(model.weight) and model.weight >= 0 and balanced
         if not weighed or model.other.step_ms != STEP_MS:

@@ -21,7 +21,7 @@ LEAST_PART: Final = 0.5  # of the blocks until the deadline that have data
 
 
 class Example(NamedTuple):
-    """One fault's features, from the block in which it begins until its deadline."""
+    """One fault's features, from the block in which it begins to just past its deadline."""
 
     fault: FaultName
     starts: Times

@@ -6,6 +6,7 @@ The charts tell that something is unusual. How a known fault moves all of them t
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -54,17 +55,15 @@ class Signatures(Struct, frozen=True, array_like=True, dict=True):
     levels: list[float] = []  # how far from it, in sigmas, is a score of 1
     zone: str = "UTC"
 
-    def check(self, charts: int) -> None:
-        """Raise ModelRefusedError unless all fits together, and so many charts."""
+    def check(self, charts: int, zone: str) -> None:
+        """Raise ModelRefusedError unless all fits together, so many charts, and their zone."""
         count, width = len(self.faults), len(SCALES_MS) * charts
         if not count:
             return
-        shapes = (np.shape(self.weights), np.shape(self.centre), np.shape(self.spread))
-        fits = shapes == ((count, width), (width,), (width,)) and len(self.levels) == count
-        if fits:
-            numbers = [*np.ravel(self.weights), *self.centre, *self.spread, *self.levels]
-            fits = bool(np.isfinite(numbers).all()) and min(*self.spread, *self.levels) > 0
-        if not fits or not set(self.faults) <= set(FAMILY):
+        rows = [self.centre, self.spread, *self.weights]
+        lengths = {len(row) for row in rows} == {width} and len(rows) == count + 2
+        fits = lengths and len(self.levels) == count and self.zone == zone
+        if not fits or not _sound(rows, [*self.spread, *self.levels]):
             msg = "signatures that do not fit their charts: they must be fitted anew"
             raise ModelRefusedError(msg)
         check(self.usual, count)
@@ -88,7 +87,7 @@ class Signatures(Struct, frozen=True, array_like=True, dict=True):
             return scores
         out = scores.copy()
         known = held.scores if len(held.scores) == len(slow) else [0.0] * len(slow)
-        times = np.concatenate(([held.at_ms or starts[0]], starts))
+        times = np.concatenate(([held.at_ms if held.scores else starts[0]], starts))
         risen = ((times - times[0]) / DAY_MS * HOLD)[:, None]
         with np.errstate(divide="ignore"):  # of 0 nothing is held
             logs = np.log(np.concatenate(([known], scores[:, slow])))
@@ -126,6 +125,12 @@ class Signatures(Struct, frozen=True, array_like=True, dict=True):
 
 
 NONE: Final = Signatures()
+
+
+def _sound(rows: Sequence[Sequence[float]], positive: Sequence[float]) -> bool:
+    """Return whether all are numbers, and those positive that must be."""
+    finite = np.isfinite(np.asarray(rows)).all() and np.isfinite(np.asarray(positive)).all()
+    return bool(finite) and min(positive) > 0
 
 
 def flat(after: Floats) -> Floats:

@@ -24,6 +24,7 @@ from tinymodels.detect.contract import (
     merged,
     scored,
 )
+from tinymodels.detect.examples import known
 from tinymodels.detect.injector import (
     HOME_FAULTS,
     HOUR_MS,
@@ -143,7 +144,7 @@ def judge(split: Split, contenders: Sequence[Contender], terms: Terms, told: Tol
     slope = measured_slope(split.training)
     opened = split.open(terms.frozen([contender.name for contender in contenders]))
     # A fault that is longer than a short test, or needs what nobody measured, is left out.
-    able = [name for name in terms.faults if _has(split.training, LAWS[name].needs)]
+    able = [name for name in terms.faults if known(split.training, LAWS[name].needs)]
     faults = [name for name in able if fits(name, opened.test_ms)]
     planned = [
         event for name in faults for event in plan(name, opened.test_ms, terms.events, terms.seed)
@@ -174,11 +175,6 @@ def judge(split: Split, contenders: Sequence[Contender], terms: Terms, told: Tol
         reports[run.contender.name] = run.report(facts)
         examples += run.examples.values()
     return Judged(reports, examples)
-
-
-def _has(minutes: Minutes, needs: Sequence[str]) -> bool:
-    """Return whether these columns are known for at least half of the minutes."""
-    return all(np.isfinite(minutes[name]).mean() > 0.5 for name in needs)  # noqa: PLR2004
 
 
 def _days(minutes: Minutes) -> float:

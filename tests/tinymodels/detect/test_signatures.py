@@ -12,8 +12,8 @@ from tinymodels.detect.combined_fit import FITTER
 from tinymodels.detect.contract import ModelRefusedError, Options, events
 from tinymodels.detect.families import FAMILIES
 from tinymodels.detect.injector import LAWS, Event, FaultName, inject, plan
-from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, Floats, Minutes
-from tinymodels.detect.signatures import FAMILY, NONE, Signatures
+from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, STEP_MS, Floats, Minutes
+from tinymodels.detect.signatures import FAMILY, NONE, Held, Signatures
 from tinymodels.detect.sweep import featurise
 
 OPTIONS = Options(ZoneInfo("UTC"), 4.0)
@@ -143,8 +143,37 @@ def test_signatures_that_do_not_fit_are_refused(
 
 
 def test_a_model_of_other_charts_is_refused(model: CombinedModel) -> None:
-    signatures = model.signatures
-    with pytest.raises(ModelRefusedError):
-        signatures.check(len(model.charts.charts) - 1)
-    Signatures().check(3)
-    signatures.check(len(model.charts.charts))
+    signatures, count = model.signatures, len(model.charts.charts)
+    for charts, zone in ((count - 1, "UTC"), (count, "Europe/Lisbon")):
+        with pytest.raises(ModelRefusedError, match="anew"):
+            signatures.check(charts, zone)
+    Signatures().check(3, "Europe/Lisbon")
+    signatures.check(count, "UTC")
+
+
+def test_a_slow_faults_score_fades_over_a_day_and_a_quick_ones_at_once() -> None:
+    known = Signatures(faults=(FaultName.SWELL, FaultName.PHANTOM_LOAD))
+    starts = STEP_MS * np.arange(2 * 288 + 1)
+    scores = np.zeros((len(starts), 2))
+    scores[0], scores[400] = 2.0, 1.5
+    held = known.hold(starts, scores, Held())
+    assert held[:, 0].tolist() == scores[:, 0].tolist()
+    assert held[[0, 288, 399], 1] == pytest.approx([2.0, 1.4, 2 * 0.7 ** (399 / 288)])
+    assert held[400, 1] == 1.5  # what is greater than what is held counts as it is
+    assert held[-1, 1] == pytest.approx(1.5 * 0.7 ** (176 / 288))
+    one, kept = [], Held()
+    for at in range(len(starts)):
+        one.append(known.hold(starts[at : at + 1], scores[at : at + 1], kept)[0])
+        kept = msgspec.msgpack.decode(msgspec.msgpack.encode(kept), type=Held)
+    np.testing.assert_allclose(one, held, rtol=1e-9)
+    assert known.hold(starts[:0], scores[:0], kept).shape == (0, 2)
+
+
+def test_weeks_that_no_model_foresaw_raise_the_limit() -> None:
+    calm = home(56)
+    cut_ms = int(calm.start_ms[0]) + 40 * DAY_MS
+    values = calm.values.copy()
+    late = calm.start_ms >= cut_ms
+    values[late] = restless(Minutes(calm.start_ms[late], values[late]), 3).values
+    changed = FITTER.fit(Minutes(calm.start_ms, values), OPTIONS)
+    assert changed.limit > 1.2 * FITTER.fit(calm, OPTIONS).limit
