@@ -56,8 +56,8 @@ class CombinedState:
     over_since_ms: int = 0
     loudest: str = FAMILIES[POWER]
     opinion: bool = False  # it is louder than the charts of power
-    like: list[float] = field(default_factory=list)  # by family: how like a known fault it is,
-    told: list[float] = field(default_factory=list)  # and what is said of it besides
+    like: list[float] = field(default_factory=list)  # how like each known fault it is,
+    told: list[float] = field(default_factory=list)  # and what is said besides, by family
     bases: list[tuple[int, float]] = field(default_factory=list)  # of the last two hours
     special: tuple[str, float, float, str] = ("law", math.nan, math.nan, "V/kW")
     special_since_ms: int = 0
@@ -205,9 +205,10 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
         else:
             state.over_since_ms = 0
         after = np.array([state.charts.averages])
-        like = self.like(np.array([start_ms]), after, state.held)[0].tolist()
-        state.like, state.told = like, scores
-        scores = [_most(*both) for both in zip(scores, like, strict=True)]
+        like = self.like(np.array([start_ms]), after, state.held)
+        state.like, state.told = like[0].tolist(), scores
+        known = self.signatures.by_family(like)[0].tolist()
+        scores = [_most(*both) for both in zip(scores, known, strict=True)]
         score = functools.reduce(_most, scores)
         if score == score:  # not NaN  # noqa: PLR0124
             state.loudest = FAMILIES[scores.index(score)]
@@ -258,7 +259,9 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
             volts = values[:, INDEX["volts"]]
             over = np.where(volts > self.over_voltage_v, volts / self.over_voltage_v, 0.0)
             scores[:, VOLTAGE] = np.maximum(scores[:, VOLTAGE], self.limit * over)
-        return starts, np.maximum(scores, self.like(starts, after, Held()))
+        return starts, np.maximum(
+            scores, self.signatures.by_family(self.like(starts, after, Held()))
+        )
 
     def parts(self, ratios: Floats, opinions: Floats) -> Floats:
         """Return scores by OF_CHARTS, of the charts' ratios (step, chart) and weighed opinions."""
@@ -268,9 +271,8 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
         return result
 
     def like(self, starts: Times, after: Floats, held: Held) -> Floats:
-        """Return how much averages (step, scale, chart) are like a known fault, by FAMILIES."""
-        known = self.signatures
-        return known.by_family(known.hold(starts, known.scores(starts, after), held))
+        """Return how like each fault averages (step, scale, chart) are, (step, fault)."""
+        return self.signatures.hold(starts, self.signatures.scores(starts, after), held)
 
     def explain(self, state: CombinedState) -> Explanation:
         """Return what the loudest family says."""
@@ -278,13 +280,13 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
 
     def explain_family(self, state: CombinedState, family: int) -> Explanation:
         """Return what one of FAMILIES says, and the known fault that it looks like if any."""
-        like = state.like[family] if state.like else 0.0
-        if not like:
+        places = self.signatures.members(family) if state.like else []
+        fault = max(places, key=state.like.__getitem__, default=None)
+        if fault is None or not state.like[fault]:
             return self._explain_unusual(state, family)
-        after = np.array(state.charts.averages)
-        scores = self.signatures.scores(np.array([state.charts.last_ms]), after[None])[0]
-        fault = max(self.signatures.members(family), key=scores.__getitem__)
+        like = state.like[fault]
         if like > state.told[family]:
+            after = np.array(state.charts.averages)
             told = self.charts.describe(state.charts, *self.signatures.loudest(after, fault))
         else:
             told = self._explain_unusual(state, family)

@@ -169,6 +169,20 @@ def test_a_slow_faults_score_fades_over_a_day_and_a_quick_ones_at_once() -> None
     assert known.hold(starts[:0], scores[:0], kept).shape == (0, 2)
 
 
+def test_a_fault_that_is_held_keeps_its_name(model: CombinedModel) -> None:
+    faults, (starts, values) = model.signatures.faults, featurise(following(2, 42, 5))
+    state = model.new_state()
+    model.judge(state, int(starts[-2]), values[-2].tolist())
+    at = faults.index(FaultName.PHANTOM_LOAD)
+    slow = [one for one in faults if LAWS[one].limit_ms >= DAY_MS]
+    state.held.scores[slow.index(FaultName.PHANTOM_LOAD)] = 5.0
+    state.charts.averages = np.zeros_like(state.charts.averages).tolist()
+    model.judge(state, int(starts[-1]), values[-1].tolist())
+    assert state.like[at] == pytest.approx(5.0, rel=0.01)
+    family = FAMILY[FaultName.PHANTOM_LOAD]
+    assert model.explain_family(state, family).like == FaultName.PHANTOM_LOAD
+
+
 def test_weeks_that_no_model_foresaw_raise_the_limit() -> None:
     calm = home(56)
     cut_ms = int(calm.start_ms[0]) + 40 * DAY_MS
