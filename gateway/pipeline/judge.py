@@ -23,6 +23,7 @@ from gateway.pipeline.rules.voltage import VoltageRule, VoltageState
 from gateway.settings import DetectSettings
 from tinymodels.detect.combined import CombinedModel
 from tinymodels.detect.contract import Model
+from tinymodels.detect.pace import Pace
 
 STATE_VERSION = 2
 # Data older than this at receipt is judged for the history and is no news (contract, rule J).
@@ -157,6 +158,11 @@ class MeterJudge:
     def is_unusual(self, channel: str) -> bool:
         """Tell whether a channel's model is alarmed."""
         return channel in self._channels and self._channels[channel].pattern.state.on
+
+    def pace(self, channel: str) -> Pace:
+        """Return how loud what a channel's model says must be by now."""
+        known = channel in self._channels
+        return self._channels[channel].pattern.state.pace if known else Pace()
 
     def wants_fit(self) -> list[str]:
         """Return the channels whose model should be fitted now, each asked once a day of data."""

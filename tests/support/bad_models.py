@@ -19,7 +19,8 @@ import numpy as np
 from tests.support.small_home import small_home
 from tinymodels.detect.charts import FITTER, ChartsModel
 from tinymodels.detect.conditioning import Usual
-from tinymodels.detect.contract import Options, events, merged
+from tinymodels.detect.contract import Options
+from tinymodels.detect.events import events, merged
 from tinymodels.detect.minutes import Minutes
 from tinymodels.detect.package import Package, Vectors
 from tinymodels.train.packing import Whose, package_of

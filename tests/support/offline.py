@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gateway.services.fitting import FOREVER_MS, WARM_UP_MS, WEEKS_8_MS
+from tinymodels.detect.alarm import Alarm
 from tinymodels.detect.combined import CombinedModel
-from tinymodels.detect.contract import Alarm, Options, scored
+from tinymodels.detect.contract import Options, scored
 from tinymodels.detect.history import first_weeks
 from tinymodels.detect.minutes import STEP_MS, Minutes
 from tinymodels.detect.refit import refit

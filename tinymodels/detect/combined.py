@@ -11,7 +11,7 @@ import numpy as np
 
 from tinymodels.detect.blocks import block_table
 from tinymodels.detect.charts import ChartsModel, ChartsState
-from tinymodels.detect.contract import Explanation, Model, ModelRefusedError, Verdict
+from tinymodels.detect.contract import Explanation, Model, ModelRefusedError, Sources, Verdict
 from tinymodels.detect.families import (
     FAMILIES,
     OF_CHARTS,
@@ -24,12 +24,14 @@ from tinymodels.detect.families import (
 from tinymodels.detect.fitted import FittedModel
 from tinymodels.detect.minutes import STEP_MS, Floats, Minutes, Row, Times
 from tinymodels.detect.signals import BASE_MS, INDEX, Signals
-from tinymodels.detect.signatures import NONE, Held, Signatures
+from tinymodels.detect.signatures import FAMILY, NONE, Held, Signatures
 from tinymodels.detect.specials import NAMES as SPECIALS
 from tinymodels.detect.specials import specials
 from tinymodels.detect.sweep import featurise, sweep
 
-VERSION: Final = 3
+VERSION: Final = 4
+# What its scores are made of: the unusual of each family, then known faults, then this rule.
+OVER_VOLTAGE: Final = "over_voltage"
 # EN 50160: 230 V + 10 %. Five minutes above it count whatever is usual here.
 MOST_VOLTS: Final = 253.0
 FOREVER_MS: Final = 2**62
@@ -56,8 +58,6 @@ class CombinedState:
     over_since_ms: int = 0
     loudest: str = FAMILIES[POWER]
     opinion: bool = False  # it is louder than the charts of power
-    like: list[float] = field(default_factory=list)  # how like each known fault it is,
-    told: list[float] = field(default_factory=list)  # and what is said besides, by family
     bases: list[tuple[int, float]] = field(default_factory=list)  # of the last two hours
     special: tuple[str, float, float, str] = ("law", math.nan, math.nan, "V/kW")
     special_since_ms: int = 0
@@ -67,7 +67,8 @@ class CombinedState:
 class CombinedModel(FittedModel, frozen=True, dict=True):
     """Charts, and a model of another kind whose scores count `weight` times.
 
-    Its scores are those of FAMILIES, of which each raises an alarm by itself.
+    Its sources are what is unusual of each of FAMILIES, how like each known fault it is, and the
+    rule of the voltage. Each family raises an alarm by itself.
     `over_voltage_v` None leaves that rule to who asks it of every reading, as the daemon does.
     """
 
@@ -86,6 +87,23 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
     version: int = VERSION
     balance: tuple[float, ...] = (1.0,) * len(OF_CHARTS)  # times the families' scores
     signatures: Signatures = NONE
+    alarms_per_month: float = 0.0  # that it was fitted for; 0: its alarms set no pace
+
+    @functools.cached_property
+    def sources(self) -> Sources:
+        """Return the names and families of its scores."""
+        faults = self.signatures.faults
+        rule = (OVER_VOLTAGE,) if self.over_voltage_v is not None else ()
+        return Sources(
+            (*FAMILIES, *(fault.value for fault in faults), *rule),
+            (*range(len(FAMILIES)), *(FAMILY[fault] for fault in faults), *(VOLTAGE for _ in rule)),
+            self.alarms_per_month,
+            frozenset(rule),
+        )
+
+    def allowing(self, alarms_per_month: float) -> Self:
+        """Return the model for another number of alarms."""
+        return msgspec.structs.replace(self, alarms_per_month=alarms_per_month)
 
     @functools.cached_property
     def other(self) -> SecondOpinion:
@@ -161,7 +179,7 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
             other,
             math.nan,
             parts[4],
-            parts[5] if parts[5] in FAMILIES else FAMILIES[POWER],
+            parts[5],
             bases=parts[6],
             special_since_ms=parts[7],
             held=parts[8],
@@ -197,21 +215,16 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
         state.opinion = opinion > scores[POWER]
         scores[POWER] = _most(scores[POWER], opinion)
         scores.append(self._specials(state, start_ms, values))
-        state.volts = values[INDEX["volts"]]
-        if self.over_voltage_v is not None and state.volts > self.over_voltage_v:
-            state.over_since_ms = state.over_since_ms or start_ms
-            over = self.limit * state.volts / self.over_voltage_v
-            scores[VOLTAGE] = _most(scores[VOLTAGE], over)
-        else:
-            state.over_since_ms = 0
         after = np.array([state.charts.averages])
-        like = self.like(np.array([start_ms]), after, state.held)
-        state.like, state.told = like[0].tolist(), scores
-        known = self.signatures.by_family(like)[0].tolist()
-        scores = [_most(*both) for both in zip(scores, known, strict=True)]
+        scores += self.like(np.array([start_ms]), after, state.held)[0].tolist()
+        state.volts = values[INDEX["volts"]]
+        if self.over_voltage_v is not None:
+            over = state.volts > self.over_voltage_v
+            state.over_since_ms = (state.over_since_ms or start_ms) if over else 0
+            scores.append(self.limit * state.volts / self.over_voltage_v if over else 0.0)
         score = functools.reduce(_most, scores)
         if score == score:  # not NaN  # noqa: PLR0124
-            state.loudest = FAMILIES[scores.index(score)]
+            state.loudest = self.sources.names[scores.index(score)]
         return Verdict(score, score > self.limit, tuple(scores))
 
     def _specials(self, state: CombinedState, start_ms: int, values: Sequence[float]) -> float:
@@ -237,31 +250,31 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
         """Return starts and scores of all blocks that are over."""
         return self.judge_many(*featurise(minutes))
 
-    def score_families(self, minutes: Minutes) -> tuple[Times, Floats]:
-        """Return starts of all blocks that are over, and their scores by FAMILIES."""
-        return self.judge_families(*featurise(minutes))
+    def score_sources(self, minutes: Minutes) -> tuple[Times, Floats]:
+        """Return starts of all blocks that are over, and their scores by source."""
+        return self.judge_sources(*featurise(minutes))
 
     def judge_many(self, starts: Times, values: Floats) -> tuple[Times, Floats]:
         """Return starts and scores of blocks whose features are known already."""
-        return starts, self.judge_families(starts, values)[1].max(axis=1)
+        return starts, self.judge_sources(starts, values)[1].max(axis=1)
 
-    def judge_families(self, starts: Times, values: Floats) -> tuple[Times, Floats]:
-        """Return starts of blocks whose features are known, and their scores by FAMILIES."""
+    def judge_sources(self, starts: Times, values: Floats) -> tuple[Times, Floats]:
+        """Return starts of blocks whose features are known, and their scores by source."""
         after = self.charts.trace(starts, values)
         ratios = self.charts.ratios(after).max(axis=1)
         opinions = self.weight * self.other.judge_many(starts, values)[1]
-        scores = np.zeros((len(starts), len(FAMILIES)))
+        scores = np.zeros((len(starts), len(self.sources.names)))
         scores[:, OF_CHARTS] = self.parts(ratios, opinions)
         if self.levels:
             told = specials(starts, values) / np.asarray(self.levels)
             scores[:, SPECIAL] = self.scale * told.max(axis=1, initial=0.0)
+        like = self.like(starts, after, Held())
+        scores[:, len(FAMILIES) : len(FAMILIES) + like.shape[1]] = like
         if self.over_voltage_v is not None:
             volts = values[:, INDEX["volts"]]
             over = np.where(volts > self.over_voltage_v, volts / self.over_voltage_v, 0.0)
-            scores[:, VOLTAGE] = np.maximum(scores[:, VOLTAGE], self.limit * over)
-        return starts, np.maximum(
-            scores, self.signatures.by_family(self.like(starts, after, Held()))
-        )
+            scores[:, -1] = self.limit * over
+        return starts, scores
 
     def parts(self, ratios: Floats, opinions: Floats) -> Floats:
         """Return scores by OF_CHARTS, of the charts' ratios (step, chart) and weighed opinions."""
@@ -275,28 +288,26 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
         return self.signatures.hold(starts, self.signatures.scores(starts, after), held)
 
     def explain(self, state: CombinedState) -> Explanation:
-        """Return what the loudest family says."""
-        return self.explain_family(state, FAMILIES.index(state.loudest))
+        """Return what the loudest source says."""
+        names = self.sources.names
+        return self.explain_source(
+            state, names.index(state.loudest) if state.loudest in names else POWER
+        )
 
-    def explain_family(self, state: CombinedState, family: int) -> Explanation:
-        """Return what one of FAMILIES says, and the known fault that it looks like if any."""
-        places = self.signatures.members(family) if state.like else []
-        fault = max(places, key=state.like.__getitem__, default=None)
-        if fault is None or not state.like[fault]:
-            return self._explain_unusual(state, family)
-        like = state.like[fault]
-        if like > state.told[family]:
-            after = np.array(state.charts.averages)
-            told = self.charts.describe(state.charts, *self.signatures.loudest(after, fault))
-        else:
-            told = self._explain_unusual(state, family)
-        return told._replace(like=self.signatures.faults[fault].value if like > self.limit else "")
+    def explain_source(self, state: CombinedState, source: int) -> Explanation:
+        """Return what one source says; a known fault's names it."""
+        if source < len(FAMILIES):
+            return self._explain_unusual(state, source)
+        if self.sources.names[source] == OVER_VOLTAGE:
+            limit_v = self.over_voltage_v or MOST_VOLTS
+            return Explanation("over_voltage", state.volts, limit_v, "V", state.over_since_ms, 0.0)
+        fault = source - len(FAMILIES)
+        after = np.array(state.charts.averages)
+        told = self.charts.describe(state.charts, *self.signatures.loudest(after, fault))
+        return told._replace(like=self.signatures.faults[fault].value)
 
     def _explain_unusual(self, state: CombinedState, family: int) -> Explanation:
-        """Return what one of FAMILIES says where nothing is known."""
-        if family == VOLTAGE and self.over_voltage_v is not None and state.over_since_ms:
-            limit_v = self.over_voltage_v
-            return Explanation("over_voltage", state.volts, limit_v, "V", state.over_since_ms, 0.0)
+        """Return what one of FAMILIES says where no fault is known."""
         if family == SPECIAL:
             feature, now, usual, unit = state.special
             return Explanation(feature, now, usual, unit, state.special_since_ms, 0.0)

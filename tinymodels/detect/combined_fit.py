@@ -8,13 +8,13 @@ import numpy as np
 
 from tinymodels.detect.charts import FITTER as CHARTS_FITTER
 from tinymodels.detect.combined import MOST_VOLTS, CombinedModel, SecondOpinion
-from tinymodels.detect.contract import FitRefusedError, Options
+from tinymodels.detect.contract import Options
 from tinymodels.detect.examples import Example, begins, examples, planned, span_of
 from tinymodels.detect.families import OF_CHARTS
 from tinymodels.detect.gaussian import FITTER as GAUSSIAN_FITTER
 from tinymodels.detect.injector import measured_slope
-from tinymodels.detect.limits import Spending, choose_limit, nth_event
-from tinymodels.detect.minutes import DAY_MS, Floats, Minutes, Times
+from tinymodels.detect.limits import choose_limit, nth_event
+from tinymodels.detect.minutes import Floats, Minutes, Times
 from tinymodels.detect.signature_fit import fit_signatures
 from tinymodels.detect.signatures import Held
 from tinymodels.detect.specials import levels, specials
@@ -30,14 +30,9 @@ BALANCE_EVENT: Final = 2
 # Beside known faults, what is merely unusual counts this part: most of the budget is for what can
 # be named (chosen of none, .35, .5, .7, .85 and 1 on such months).
 UNKNOWN_PART: Final = 0.6
-# What is learned from a history knows it a little too well (chosen of 1, 1.1, 1.2, 1.3 likewise).
+# What is learned from a history knows it a little too well; from here on alarms set the pace
+# (chosen of 1, 1.08, 1.15 and 1.22 likewise).
 LEARNED_MARGIN: Final = 1.15
-# A home changes from month to month. So that the limit knows by how much, a model of the weeks
-# before these days is tried in them, and may spend this part of the budget there.
-AHEAD_MS: Final = 21 * DAY_MS
-LEAST_BEFORE_MS: Final = 21 * DAY_MS
-AHEAD: Final = Spending(0.75, margin=1.0)
-WARM_UP_MS: Final = 6 * DAY_MS
 
 
 class SecondFitter(Protocol):
@@ -72,33 +67,6 @@ class CombinedFitter:
         self, starts: Times, values: Floats, options: Options, found: Sequence[Example]
     ) -> CombinedModel:
         """Fit on features, and on examples of faults in them (tinymodels.detect.examples)."""
-        model = self._fit(starts, values, options, found)
-        limit = max(model.limit, self._ahead(starts, values, options, found))
-        limit *= LEARNED_MARGIN if model.signatures.faults else 1.0
-        return msgspec.structs.replace(model, limit=limit, scale=limit)
-
-    def _ahead(
-        self, starts: Times, values: Floats, options: Options, found: Sequence[Example]
-    ) -> float:
-        """Return the limit that the last weeks ask of a model of those before, 0.0 of too few."""
-        cut_ms = int(starts[-1]) - AHEAD_MS
-        if cut_ms - int(starts[0]) < LEAST_BEFORE_MS:
-            return 0.0
-        warm, first = np.searchsorted(starts, [cut_ms - WARM_UP_MS, cut_ms])
-        known = [one for one in found if one.starts[-1] < cut_ms]
-        try:
-            young = self._fit(starts[:first], values[:first], options, known)
-        except FitRefusedError:
-            return 0.0
-        young = msgspec.structs.replace(young, over_voltage_v=None, levels=())
-        at_ms, scores = young.judge_families(starts[warm:], values[warm:])
-        late = at_ms >= cut_ms
-        return choose_limit(young, at_ms[late], scores[late], options.alarms_per_month, AHEAD)
-
-    def _fit(
-        self, starts: Times, values: Floats, options: Options, found: Sequence[Example]
-    ) -> CombinedModel:
-        """Fit, and choose the limit by the history itself."""
         charts, after = CHARTS_FITTER.fit_held_out(starts, values, options)
         other = self._other.fit_features(starts, values, options)
         opinions = other.judge_many(starts, values)[1]
@@ -115,6 +83,7 @@ class CombinedFitter:
             self._over_voltage_v if options.voltage else None,
             levels(starts, specials(starts, values)),
             signatures=learned.signatures,
+            alarms_per_month=options.alarms_per_month,
         )
         told = (charts.ratios(after).max(axis=1), weight * opinions)
         model = _balanced(model, starts, *told)
@@ -122,7 +91,8 @@ class CombinedFitter:
         scores = known.by_family(known.hold(starts, learned.scores, Held()))
         scores[:, OF_CHARTS] = np.maximum(scores[:, OF_CHARTS], model.parts(*told))
         limit = choose_limit(model, starts, scores, options.alarms_per_month)
-        return msgspec.structs.replace(model, limit=limit)
+        limit *= LEARNED_MARGIN if known.faults else 1.0
+        return msgspec.structs.replace(model, limit=limit, scale=limit)
 
 
 def _balanced(

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tinymodels.detect.contract import MERGE_MS, FitRefusedError
+from tinymodels.detect.contract import FitRefusedError
 from tinymodels.detect.device_features import NAMES, Floats
+from tinymodels.detect.events import MERGE_MS
 from tinymodels.detect.limits import DAYS_PER_MONTH, ONE_EVENT_MARGIN, SPEND
 from tinymodels.detect.minutes import DAY_MS
 

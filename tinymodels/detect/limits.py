@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from tinymodels.detect.bank import CHARTS, SCALES_MS
-from tinymodels.detect.contract import MERGE_MS, Model, events, merged, reached_before
+from tinymodels.detect.contract import Model, sources_of
+from tinymodels.detect.events import MERGE_MS, events, grouped, merged, reached_before
 from tinymodels.detect.minutes import DAY_MS, Floats, Times
 
 DAYS_PER_MONTH: Final = 30.44
@@ -26,30 +27,18 @@ LEAST_LEVELS: Final = (3.0, 2.0, 1.3, 0.7)  # by scale
 NEVER: Final = 1e12
 
 
-class Spending(NamedTuple):
-    """Which part of a budget weeks may spend; `margin` times their greatest score spends none."""
-
-    part: float = SPEND
-    margin: float = ONE_EVENT_MARGIN
-
-
-PAST: Final = Spending()
-
-
-def choose_limit(
-    model: Model, starts: Times, scores: Floats, alarms_per_month: float,
-    spending: Spending = PAST,
-) -> float:  # fmt: skip
+def choose_limit(model: Model, starts: Times, scores: Floats, alarms_per_month: float) -> float:
     """Return the limit whose events, counted as the daemon counts them, stay in the budget.
 
-    Scores are (step,), or (step, family) where the model has several.
+    Scores are as for `events`.
     """
-    most = scores.reshape(len(scores), -1).max(axis=1)
+    scores = grouped(sources_of(model), scores.reshape(len(scores), -1))
+    most = scores.max(axis=1)
     span_ms = int(starts[-1]) + model.step_ms - int(starts[0])
-    allowed = int(spending.part * alarms_per_month * span_ms / DAY_MS / DAYS_PER_MONTH)
+    allowed = int(SPEND * alarms_per_month * span_ms / DAY_MS / DAYS_PER_MONTH)
     top = float(most.max())
     if not allowed:
-        return spending.margin * top
+        return ONE_EVENT_MARGIN * top
     levels = np.unique(np.quantile(most, 1 - np.geomspace(1 / len(most), 0.1, LEVELS)))[::-1]
     best = top
     reached = reached_before(scores, model.step_ms)

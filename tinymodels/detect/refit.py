@@ -9,7 +9,8 @@ import numpy as np
 from tinymodels.detect.blocks import block_table
 from tinymodels.detect.combined import CombinedModel
 from tinymodels.detect.combined_fit import FITTER
-from tinymodels.detect.contract import FitRefusedError, Options, events, merged
+from tinymodels.detect.contract import FitRefusedError, Options
+from tinymodels.detect.events import events, merged
 from tinymodels.detect.examples import begins, examples, planned, span_of
 from tinymodels.detect.injector import measured_slope
 from tinymodels.detect.limits import DAYS_PER_MONTH
@@ -190,7 +191,7 @@ def _alarmed_ms(model: CombinedModel, week: _Week) -> int:
     """Return for how long of the last week a model is alarmed."""
     from_ms, end_ms = week.span_ms
     low = int(np.searchsorted(week.starts, from_ms - WARM_UP_MS))
-    found = events(model, *model.judge_families(week.starts[low:], week.values[low:]))
+    found = events(model, *model.judge_sources(week.starts[low:], week.values[low:]))
     spans = [(max(one.from_ms, from_ms), min(one.to_ms, end_ms)) for one in found]
     return sum(max(0, to_ms - begin_ms) for begin_ms, to_ms in spans)
 
@@ -202,6 +203,6 @@ def _alarms(
     """Return how many alarms of each begin in (from, to], those within hours being one."""
     found = []
     for model in pair:
-        raised = merged(events(model, *model.judge_families(*features)))
+        raised = merged(events(model, *model.judge_sources(*features)))
         found.append(sum(from_ms < event.from_ms <= to_ms for event in raised))
     return found

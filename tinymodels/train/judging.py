@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.domain.errors import BadInputError
-from tinymodels.detect.contract import Fitter, Model, Options, scored
+from tinymodels.detect.contract import Fitter, HasSources, Model, Options, scored
 from tinymodels.detect.kinds import open_package
 from tinymodels.detect.limits import choose_limit
 from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, Floats, Minutes, Times
@@ -56,7 +56,8 @@ class Kept:
     def limited(self, starts: Times, scores: Floats, options: Options) -> Model:
         """Return the model with a limit chosen from scores."""
         limit = choose_limit(self._model, starts, scores, options.alarms_per_month)
-        return self._model.with_limit(limit)
+        model = self._model.with_limit(limit)
+        return model.allowing(options.alarms_per_month) if isinstance(model, HasSources) else model
 
 
 def test_from_ms(minutes: Minutes, trial: Trial) -> int:

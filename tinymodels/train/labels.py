@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from tinymodels.detect.contract import MERGE_MS, Event
+from tinymodels.detect.events import MERGE_MS, Event
 from tinymodels.train.errors import EvaluationError
 
 MOST_BYTES: Final = 50_000_000

@@ -14,16 +14,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tinymodels.detect.contract import Event as Alert
-from tinymodels.detect.contract import (
-    FitRefusedError,
-    Fitter,
-    Model,
-    Options,
-    events,
-    merged,
-    scored,
-)
+from tinymodels.detect.contract import FitRefusedError, Fitter, Model, Options, scored
+from tinymodels.detect.events import Event as Alert
+from tinymodels.detect.events import merged
 from tinymodels.detect.examples import known
 from tinymodels.detect.injector import (
     HOME_FAULTS,
@@ -46,6 +39,7 @@ from tinymodels.train.figures import (
 )
 from tinymodels.train.labels import Label, false_ones, left_out
 from tinymodels.train.labels import count as count_labels
+from tinymodels.train.listener import Listener
 from tinymodels.train.scoring import Series, Stretch
 from tinymodels.train.split import Split
 
@@ -113,6 +107,7 @@ class _Tally:
     """One contender at one budget."""
 
     allowed: float
+    listener: Listener = field(default_factory=Listener)
     alerts: list[Alert] = field(default_factory=list)
     hits: dict[FaultName, list[int]] = field(default_factory=dict)
     placebo: dict[FaultName, int] = field(default_factory=dict)
@@ -158,11 +153,11 @@ def judge(split: Split, contenders: Sequence[Contender], terms: Terms, told: Tol
     runs = [_Run(contender, terms, series) for contender in contenders]
     for number, month in enumerate(months):
         told(f"{split.name}: {_month_name(month[0])}", number, len(months))
+        tried = [event for event in planned if month[0] <= event.start_ms < month[1]]
         for run in runs:
-            run.begin(month)
-        for event in planned:
-            if month[0] <= event.start_ms < month[1]:
-                _try_all(runs, series, event)
+            run.begin(month, [event.start_ms for event in tried])
+        for event in tried:
+            _try_all(runs, series, event)
     told(f"{split.name}: judged", len(months), len(months))
     clean_days = _days(opened.series.between(*opened.test_ms))
     reports: dict[str, Report] = {}
@@ -219,15 +214,20 @@ class _Run:
         self.models: list[list[Model]] = []
         self.clean: list[list[Alert]] = []
 
-    def begin(self, month_ms: tuple[int, int]) -> None:
-        """Refit on what came before a month, and count its false alarms."""
+    def begin(self, month_ms: tuple[int, int], faults_ms: Sequence[int]) -> None:
+        """Refit on what came before a month, and count its false alarms.
+
+        `faults_ms` is when faults will be put into it.
+        """
         from_ms, to_ms = month_ms
         self._refit((from_ms - self.terms.trailing_ms, from_ms))
         after_ms = max(LAWS[name].limit_ms for name in self.terms.faults)
         self.clean = []
         for group in self.models:
-            starts, scores = self.series.clean(group[0], (from_ms, to_ms + after_ms))
-            self.clean += [events(model, starts, scores) for model in group]
+            heard = self.series.clean(group[0], (from_ms, to_ms + after_ms))
+            for model in group:
+                listener = self.tallies[len(self.clean)].listener
+                self.clean.append(listener.month(model, heard, month_ms, faults_ms))
         for tally, found in zip(self.tallies, self.clean, strict=True):
             tally.alerts += [alert for alert in found if from_ms < alert.from_ms <= to_ms]
         self.days += _days(self.series.minutes.between(*month_ms))
@@ -254,8 +254,10 @@ class _Run:
         """Judge one event and count it at every budget."""
         found: list[list[Alert]] = []
         for group in self.models:
-            starts, scores = self.series.faulty(group[0], stretch)
-            found += [events(model, starts, scores) for model in group]
+            heard = self.series.faulty(group[0], stretch)
+            for model in group:
+                listener = self.tallies[len(found)].listener
+                found.append(listener.fault(model, heard, stretch.event.start_ms))
         event = stretch.event
         for number, tally in enumerate(self.tallies):
             alert_ms = tally.note(event, found[number], self.clean[number])

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from tinymodels.detect.contract import Fitter, HasFamilies, Model, Options, scored
+from tinymodels.detect.contract import Fitter, HasSources, Model, Options, scored
 from tinymodels.detect.examples import (
     Example,
     around,
@@ -129,7 +129,7 @@ class Series:
     def clean(self, model: Model, span_ms: tuple[int, int]) -> tuple[Times, Floats]:
         """Return the scores of a span as it was, a week before it for the model to warm up.
 
-        By family where the model has several, as `events` takes them.
+        As `followed` takes them.
         """
         from_ms = span_ms[0] - _memory(model)
         if isinstance(model, JudgesFeatures):
@@ -178,8 +178,8 @@ class Series:
 
 
 def _judged(model: JudgesFeatures, starts: Times, values: Floats) -> tuple[Times, Floats]:
-    if isinstance(model, HasFamilies):
-        return model.judge_families(starts, values)
+    if isinstance(model, HasSources):
+        return model.judge_sources(starts, values)
     return model.judge_many(starts, values)
 
 

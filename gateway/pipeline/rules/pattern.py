@@ -21,9 +21,11 @@ from gateway.pipeline.rules.condition import (
     place,
 )
 from gateway.pipeline.rules.pattern_words import Why
-from tinymodels.detect.contract import Alarm, Explanation, HasFamilies, Model, Verdict
+from tinymodels.detect.alarm import Alarm
+from tinymodels.detect.contract import Explanation, HasSources, Model, Verdict, sources_of
 from tinymodels.detect.history import NEW_NORMAL_MS
 from tinymodels.detect.minutes import Row
+from tinymodels.detect.pace import Pace
 
 FIRST_FIT_MS = 7 * DAY_MS
 REFIT_MS = 30 * DAY_MS
@@ -99,8 +101,9 @@ class PatternState(Struct, array_like=True):
     base: BaseShift = field(default_factory=BaseShift)
     age_ms: int = 0  # since the alarm was raised last
     scores: list[float] = field(default_factory=list)  # of the last hours, while it is on
-    family: int = 0  # which raised it last
+    source: int | str = ""  # what raised it last; of older snapshots a number
     on_ms: int = 0  # since when it is on, however often it was raised anew
+    pace: Pace = field(default_factory=Pace)
 
     def alarm(self) -> Alarm:
         """Return the alarm as it stands."""
@@ -108,14 +111,15 @@ class PatternState(Struct, array_like=True):
         if not self.on:
             # An alert taken over from before a fresh start clears as if it had been raised here.
             quiet = [0] if self.edge.severity else []
-        return Alarm(quiet, age_ms=self.age_ms, scores=self.scores, family=self.family)
+        source = self.source if isinstance(self.source, str) else ""
+        return Alarm(quiet, age_ms=self.age_ms, scores=self.scores, source=source, pace=self.pace)
 
     def keep(self, alarm: Alarm, at_ms: int) -> None:
         """Remember the alarm."""
         if not (self.on and self.on_ms):
             self.on_ms = at_ms
         self.on, self.quiet_ms, self.age_ms = alarm.on, alarm.quiet_ms, alarm.age_ms
-        self.scores, self.family = alarm.scores, alarm.family
+        self.scores, self.source, self.pace = alarm.scores, alarm.source, alarm.pace
 
 
 class PatternRule(Rule):
@@ -224,29 +228,32 @@ class PatternRule(Rule):
         return self._judge(self.model, verdict, at_ms)
 
     def _judge(self, model: Model, verdict: Verdict, at_ms: int) -> list[Finding]:
-        """Decide as every alarm is decided (tinymodels.detect.contract)."""
+        """Decide as every alarm is decided (tinymodels.detect.alarm)."""
         state = self.state
         alarm = state.alarm()
-        on = alarm.step(model, verdict.families)
+        on = alarm.step(model, verdict.sources)
         state.keep(alarm, at_ms)
         lasted_ms = 0
-        self.calm = verdict.score <= model.limit
+        self.calm = max(alarm.heard) <= model.limit
         found = self._make_room(at_ms) if alarm.begins and state.edge.severity else []
         if not self.calm:
-            told, score = self._explain(model, verdict)
+            told, score = self._explain(model, alarm)
             state.why = Why.of(told, score)
             lasted_ms = max(0, at_ms - told.since_ms) if told.since_ms else 0
         return found + self._told(WARNING if on else CLEAR, at_ms, lasted_ms)
 
-    def _explain(self, model: Model, verdict: Verdict) -> tuple[Explanation, float]:
-        """Return what the family says that raised the alert, and its score.
+    def _explain(self, model: Model, alarm: Alarm) -> tuple[Explanation, float]:
+        """Return what the source says that raised the alert, and its score as it counts now.
 
         Where that one is below its limit by now, the loudest speaks.
         """
-        family = self.state.family
-        if isinstance(model, HasFamilies) and verdict.families[family] > model.limit:
-            return model.explain_family(self._memory, family), verdict.families[family]
-        return model.explain(self._memory), verdict.score
+        heard, names = alarm.heard, sources_of(model).names
+        if not isinstance(model, HasSources):
+            return model.explain(self._memory), max(heard)
+        source = names.index(alarm.source) if alarm.source in names else -1
+        if source < 0 or heard[source] <= model.limit:
+            source = heard.index(max(heard))
+        return model.explain_source(self._memory, source), heard[source]
 
     def _make_room(self, at_ms: int) -> list[Finding]:
         """End the alert that is open: something else has come, which gets one of its own."""

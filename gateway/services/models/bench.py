@@ -159,5 +159,8 @@ def champion_of(track: Track, channel: str) -> Heard | None:
     if model is None or not hasattr(model, "new_state"):
         return None
     return Heard(
-        model, lambda: track.judge.memory(channel), alarmed=track.judge.is_unusual(channel)
+        model,
+        lambda: track.judge.memory(channel),
+        alarmed=track.judge.is_unusual(channel),
+        pace=track.judge.pace(channel),
     )

@@ -10,8 +10,10 @@ from gateway.pipeline.rollups import Bucket
 from gateway.services.hang_guard import DetectorHungError, HangGuard
 from gateway.services.models.forms import AT_FIRST_MINUTE, Facts
 from gateway.services.models.rules import MOST_STEP_US
-from tinymodels.detect.contract import Alarm, Model
+from tinymodels.detect.alarm import Alarm
+from tinymodels.detect.contract import Model
 from tinymodels.detect.minutes import Row, or_nan
+from tinymodels.detect.pace import Pace
 
 MOST_EVENTS = 500
 TIMED_MINUTES = 120  # time is judged by the mean over so many
@@ -32,11 +34,12 @@ class TrialFailedError(Exception):
 
 
 class Heard(NamedTuple):
-    """A champion where it judges: its model, its state, and whether it is alarmed."""
+    """A champion where it judges: its model, its state, and how its alarm stands."""
 
     model: Model
     memory: Callable[[], bytes]
     alarmed: bool
+    pace: Pace = Pace()  # that its alarms have set
 
 
 class Voice:
@@ -48,13 +51,13 @@ class Voice:
         self.alarm = Alarm((0,) if events and events[-1][1] == 0 else ())
         self.events = events
 
-    def set_alarm(self, at_ms: int, *, on: bool) -> None:
-        """Begin alarmed, or not, whatever was known of it before."""
+    def set_alarm(self, at_ms: int, pace: Pace, *, on: bool) -> None:
+        """Begin alarmed, or not, at this pace, whatever was known of it before."""
         if on and not self.alarm.on:
             self.events.append([at_ms, 0])
         elif self.alarm.on and not on:
             self.events[-1][1] = at_ms
-        self.alarm = Alarm((0,) if on else ())
+        self.alarm = Alarm((0,) if on else (), pace=pace)
 
     def hear(self, row: Row, *, counts: bool = True) -> float | None:
         """Take in one minute; return the score of the step it closes, None for none.
@@ -67,7 +70,7 @@ class Voice:
         if not counts:
             return verdict.score
         was = self.alarm.on
-        self.alarm.step(self.model, verdict.families)
+        self.alarm.step(self.model, verdict.sources)
         if was and (self.alarm.begins or not self.alarm.on):
             self.events[-1][1] = row.start_ms
         if self.alarm.begins:
@@ -177,7 +180,8 @@ class Runner:
             if self._champion is None or self._champion.model is not champion.model:
                 events = self.facts.champion_events
                 self._champion = Voice(champion.model, champion.memory(), events)
-                self._champion.set_alarm(row.start_ms, on=champion.alarmed)
+                self._champion.set_alarm(row.start_ms, champion.pace, on=champion.alarmed)
+                self._own.alarm.pace = champion.pace  # what the home asks for holds for both
                 return math.nan
             score = self._champion.hear(row)
         except Exception:  # noqa: BLE001 - told where it judges

@@ -17,9 +17,10 @@ from gateway.pipeline.rules.pattern import Sum
 from gateway.pipeline.rules.pattern_words import LIKE, Why
 from gateway.services.fitting import History
 from tests.support.judging import LISBON, alerts, channel, findings, judge_for, of_kind, reading
+from tinymodels.detect.alarm import Alarm, followed
 from tinymodels.detect.combined import CombinedModel
 from tinymodels.detect.combined_fit import FITTER
-from tinymodels.detect.contract import Explanation, Model, Options, Verdict, events, scored
+from tinymodels.detect.contract import Explanation, Model, Options, Sources, Verdict, scored
 from tinymodels.detect.injector import HOME_FAULTS
 from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, Minutes, Row
 
@@ -117,14 +118,16 @@ class Two(Loud):
         parts = ((since_ms > 0) * 3.0, (since_ms > 8 * HOUR_MS) * 2.5)
         return Verdict(max(parts), max(parts) > self.limit, parts)
 
-    def explain_family(self, _: object, family: int) -> Explanation:
-        what = (("power", 1500.0, 150.0, "W"), ("voltage", 255.0, 232.0, "V"))[family]
+    sources = Sources(("power", "voltage"), (0, 1))
+
+    def explain_source(self, _: object, source: int) -> Explanation:
+        what = (("power", 1500.0, 150.0, "W"), ("voltage", 255.0, 232.0, "V"))[source]
         return Explanation(*what, self.trained[1], 9.0)
 
-    def score_families(self, _: Minutes) -> None:
+    def score_sources(self, _: Minutes) -> None:
         """Not asked for here."""
 
-    judge_families = score_families
+    judge_sources = allowing = score_sources
 
 
 def judge_by(model: Silent) -> MeterJudge:
@@ -231,7 +234,7 @@ def test_what_the_daemon_tells_is_what_the_evaluation_counts(fitted: CombinedMod
     judge.set_model("grid", fitted)
     told = of_kind(AlertKind.ANOMALY, findings(judge, stream))
     model = fitted.without_rule()
-    expected = events(model, *scored(model, minutes(stream)))
+    expected, _ = followed(model, Alarm(), *scored(model, minutes(stream)))
     raised = [one.at_ms for one in told if one.fresh and one.active]
     assert len(raised) == len(expected) >= 1
     for at_ms, event in zip(raised, expected, strict=True):
@@ -281,7 +284,7 @@ def test_a_snapshot_of_before_there_were_families_goes_on(model: Loud) -> None:
     half = judge_by(model)
     told = findings(half, stream[:cut])
     state = half._channels["grid"].pattern.state  # noqa: SLF001
-    state.quiet_ms, state.family = 0, 0
+    state.quiet_ms, state.source = 0, 0
     state.scores = [3.0] * 36
     again = judge_by(model)
     again.load(half.dump())

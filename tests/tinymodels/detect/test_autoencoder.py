@@ -14,13 +14,8 @@ import pytest
 from tests.support.networks import dense, dense_told
 from tests.support.small_home import MONDAY_MS, small_home
 from tinymodels.detect.autoencoder import AutoencoderFitter, AutoencoderModel
-from tinymodels.detect.contract import (
-    FitRefusedError,
-    ModelRefusedError,
-    Options,
-    events,
-    merged,
-)
+from tinymodels.detect.contract import FitRefusedError, ModelRefusedError, Options
+from tinymodels.detect.events import events, merged
 from tinymodels.detect.kinds import fitter, open_package
 from tinymodels.detect.litert import BUILTIN, Network
 from tinymodels.detect.minutes import DAY_MS, Minutes

@@ -15,10 +15,10 @@ from tinymodels.detect.contract import (
     ModelRefusedError,
     Options,
     Verdict,
-    events,
-    merged,
     scored,
+    sources_of,
 )
+from tinymodels.detect.events import events, merged
 from tinymodels.detect.kinds import fitter, load
 from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, STEP_MS, Minutes
 
@@ -95,9 +95,11 @@ def test_live_and_batch_scores_are_equal(model: Model) -> None:
     assert len(starts) == len(verdicts) > 700
     assert np.allclose(scores, [one.score for one in verdicts], rtol=1e-9, atol=1e-9)
     assert [one.above for one in verdicts] == (scores > model.limit).tolist()
-    families = scored(model, holed)[1].reshape(len(scores), -1)
-    assert np.array_equal(families.max(axis=1), scores)
-    assert np.allclose(families, [one.families for one in verdicts], rtol=1e-9, atol=1e-9)
+    sources = scored(model, holed)[1].reshape(len(scores), -1)
+    assert np.array_equal(sources.max(axis=1), scores)
+    assert np.allclose(sources, [one.sources for one in verdicts], rtol=1e-9, atol=1e-9)
+    told = sources_of(model)
+    assert len(told.names) == len(set(told.names)) == len(told.families) == sources.shape[1]
 
 
 def test_a_state_survives_a_restart_at_any_minute(model: Model) -> None:

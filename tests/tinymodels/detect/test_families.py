@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from tests.tinymodels.detect.homes import changed, following, home
+from tinymodels.detect.alarm import Alarm
 from tinymodels.detect.bank import CHARTS
 from tinymodels.detect.combined import CombinedModel
 from tinymodels.detect.combined_fit import FITTER
-from tinymodels.detect.contract import Alarm, ModelRefusedError, Options, events
+from tinymodels.detect.contract import ModelRefusedError, Options
+from tinymodels.detect.events import events
 from tinymodels.detect.families import (
     FAMILIES,
     OF_CHARTS,
@@ -36,7 +38,7 @@ def two_faults() -> tuple[Minutes, int]:
     clean = following(4, 28, 9)
     from_ms = int(clean.start_ms[0]) + 2 * DAY_MS + HOUR_MS
     both_ms = from_ms + 10 * HOUR_MS
-    load = changed(clean, from_ms, from_ms + DAY_MS, add=dict.fromkeys(WATTS, 600.0))
+    load = changed(clean, from_ms, from_ms + DAY_MS, add=dict.fromkeys(WATTS, 400.0))
     return changed(
         load, both_ms, both_ms + 12 * HOUR_MS, times={"v_mean_v": 1.04, "v_max_v": 1.04}
     ), both_ms
@@ -55,7 +57,7 @@ def test_every_chart_is_of_one_family() -> None:
 
 def test_what_comes_beside_an_open_alarm_is_found_and_named(model: CombinedModel) -> None:
     faulty, both_ms = two_faults()
-    starts, scores = model.score_families(faulty)
+    starts, scores = model.score_sources(faulty)
     found = [one for one in events(model, starts, scores) if one.from_ms > both_ms]
     assert found[0].anew
     assert found[0].from_ms - both_ms <= 6 * HOUR_MS
@@ -66,9 +68,10 @@ def test_what_comes_beside_an_open_alarm_is_found_and_named(model: CombinedModel
         verdict = model.step(state, row)
         if verdict is None:
             continue
-        alarm.step(model, verdict.families)
+        alarm.step(model, verdict.sources)
         if alarm.begins and both_ms < row.start_ms <= both_ms + 6 * HOUR_MS:
-            told.append((alarm.family, model.explain_family(state, alarm.family)))
+            at = model.sources.names.index(alarm.source)
+            told.append((model.sources.families[at], model.explain_source(state, at)))
     ((family, voltage),) = told
     assert family == VOLTAGE
     assert voltage.unit == "V"
@@ -84,8 +87,8 @@ def test_the_loudest_family_speaks_where_none_is_asked_for(model: CombinedModel)
     for row in swell.rows():
         model.step(state, row)
     assert model.explain(state).unit == "V"
-    assert model.explain_family(state, VOLTAGE).unit == "V"
-    assert model.explain_family(state, REACTIVE).unit in ("var", "")
+    assert model.explain_source(state, VOLTAGE).unit == "V"
+    assert model.explain_source(state, REACTIVE).unit in ("var", "")
 
 
 def test_families_are_only_ever_scaled_down_and_older_models_not_at_all(
@@ -105,13 +108,14 @@ def test_families_are_only_ever_scaled_down_and_older_models_not_at_all(
 def test_an_alarm_goes_on_under_a_model_of_other_families(model: CombinedModel) -> None:
     alarm = Alarm()
     loud, quiet = 2 * model.limit, 0.0
-    alarm.step(model, [loud])
+    alarm.step(model.charts, [loud])
     assert alarm.begins
+    steps = [quiet] * len(model.sources.names)
     for _ in range(100):
-        alarm.step(model, [quiet, loud, quiet, quiet])
+        alarm.step(model, [quiet, loud, *steps[2:]])
         assert alarm.on
         assert not alarm.begins
-    steps = 0
-    while alarm.step(model, [quiet] * 4):
-        steps += 1
-    assert steps == HOUR_MS // model.step_ms - 1
+    lasted_ms = 0
+    while alarm.step(model, steps):
+        lasted_ms += model.step_ms
+    assert lasted_ms == HOUR_MS - model.step_ms

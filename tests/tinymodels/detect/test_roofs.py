@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.roofs import FAULT_DAY, FROM_MS, roof
-from tinymodels.detect.contract import Options, events
+from tinymodels.detect.contract import Options
+from tinymodels.detect.events import events
 from tinymodels.detect.minutes import DAY_MS, Minutes
 from tinymodels.detect.roofs import (
     MEMORY_DAYS,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.support.roofs import FAULT_DAY, FROM_MS, roof
-from tinymodels.detect.contract import FitRefusedError, ModelRefusedError, Options, events
+from tinymodels.detect.contract import FitRefusedError, ModelRefusedError, Options
+from tinymodels.detect.events import events
 from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, Minutes
 from tinymodels.detect.solar import (
     LATELY_DAYS,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.support.bad_models import Flaw, bad_package, good_model, good_package, usual_minutes
-from tinymodels.detect.contract import Model, ModelRefusedError, events
+from tinymodels.detect.contract import Model, ModelRefusedError
+from tinymodels.detect.events import events
 from tinymodels.detect.kinds import open_package
 from tinymodels.detect.package import pack, self_test, unpack
 

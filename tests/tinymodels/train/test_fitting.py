@@ -12,7 +12,7 @@ import pytest
 from tests.support.firmware import needs_vm, vm
 from tests.support.small_home import MONDAY_MS, small_home
 from tinymodels.detect.charts import ChartsModel
-from tinymodels.detect.contract import events, merged
+from tinymodels.detect.events import events, merged
 from tinymodels.detect.kinds import open_package
 from tinymodels.detect.minutes import DAY_MS, Minutes
 from tinymodels.detect.package import self_test, unpack
