@@ -20,6 +20,7 @@ from tests.support.bad_models import (
 from tests.support.model_rig import LATER_MS, ModelSite
 from tests.support.small_home import small_home
 from tinymodels.detect.minutes import DAY_MS
+from tinymodels.detect.pace import Pace
 
 LIMITS = rules.Limits(shadow_days=4, health_hours=24, alarms_per_month=4)
 
@@ -150,3 +151,15 @@ async def test_a_champion_is_heard_with_what_it_remembers_where_it_judges(site: 
     # The first minute here is the last that the judge has taken in.
     assert len(heard) >= len(said) - 2
     np.testing.assert_allclose(heard[2:], said[-len(heard) :][2:], rtol=0.2)
+
+
+async def test_a_trial_and_its_champion_are_heard_at_the_pace_of_the_home(site: ModelSite) -> None:
+    pattern = site.track.judge._channels[CHANNEL].pattern  # noqa: SLF001
+    pattern.state.pace = Pace({"power": 0.3})
+    pulled = await site.add(good_package(1))
+    await site.care.look()
+    site.feed(small_home(1 / 24, seed=3, from_ms=LATER_MS))
+    runner = site.care.bench._runners[pulled.no, METER, CHANNEL]  # noqa: SLF001
+    assert runner._champion is not None  # noqa: SLF001
+    for voice in (runner._own, runner._champion):  # noqa: SLF001
+        assert voice.alarm.pace.louder["power"] == 0.3
