@@ -1,5 +1,7 @@
 """What every detector is: fit, score, explain."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Final, NamedTuple, Protocol, Self, runtime_checkable
 from zoneinfo import ZoneInfo
 
@@ -122,13 +124,15 @@ class Sources(NamedTuple):
 
     An alarm has families, which are on or off each by itself; sources of one family share it.
     `alarms_per_month` is what all of them together may raise, 0 where nobody counts; `fixed` are
-    rules, which nothing makes louder or quieter.
+    rules, which nothing makes louder or quieter. `first` is how much louder than at the limit one
+    must be before anything is known of its alarms, as a logarithm; 0.0 for those that it lacks.
     """
 
     names: tuple[str, ...]
     families: tuple[int, ...]
     alarms_per_month: float = 0.0
     fixed: frozenset[str] = frozenset()
+    first: Mapping[str, float] = MappingProxyType({})
 
 
 @runtime_checkable

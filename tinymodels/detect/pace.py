@@ -33,10 +33,15 @@ class Pace(Struct, frozen=True, array_like=True):
     fallen: float = 0.0
 
     def of(self, sources: Sources) -> "Pace":
-        """Return the pace for these sources: those that are new begin as their fit has them."""
+        """Return the pace for these sources, of which those that are new begin at their first."""
         if not sources.alarms_per_month or self.louder.keys() == set(sources.names):
             return self
-        return Pace({name: self._now(name) for name in sources.names})
+        return Pace(
+            {
+                name: self._now(name) if name in self.louder else sources.first.get(name, 0.0)
+                for name in sources.names
+            }
+        )
 
     def aged(self, sources: Sources, span_ms: int) -> "Pace":
         """Return the pace after a time without an alarm."""

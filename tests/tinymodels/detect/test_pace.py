@@ -58,6 +58,15 @@ def test_it_goes_on_under_a_model_of_other_sources() -> None:
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(pace), type=Pace) == pace
 
 
+def test_a_new_source_begins_where_other_homes_have_come_to() -> None:
+    sources = SOURCES._replace(first={"swell": -0.3})
+    assert Pace().of(sources).heard(sources, [1.0, 1.0, 1.0]) == pytest.approx(
+        [1.0, math.exp(0.3), 1.0]
+    )
+    known = Pace({"load": 0.2, "swell": 0.1, "rule": 0.0})
+    assert known.of(sources) is known
+
+
 def test_a_model_without_an_allowance_has_no_pace() -> None:
     alone = Sources(("",), (0,))
     pace = Pace().of(alone).raised(alone, "").aged(alone, DAY_MS)
