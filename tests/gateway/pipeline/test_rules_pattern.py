@@ -23,7 +23,6 @@ from tinymodels.detect.combined_fit import FITTER
 from tinymodels.detect.contract import Explanation, Model, Options, Sources, Verdict, scored
 from tinymodels.detect.injector import HOME_FAULTS
 from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, Minutes, Row
-from tinymodels.detect.pace import Pace
 
 MIDNIGHT_MS = 1_748_732_400_000  # 2025-06-01 00:00 in Lisbon
 FIVE_MIN_MS = 300_000
@@ -276,46 +275,6 @@ def test_another_familys_rise_gets_an_alert_of_its_own_that_names_it() -> None:
         again.load(half.dump())
         again.set_model("grid", cast("Model", Two()))
         assert told + findings(again, stream[cut:]) == whole
-
-
-class Paced(Two):
-    """One whose alarms set a pace; a second loud spell comes a day after the first."""
-
-    sources = Sources(("power", "voltage"), (0, 1), 4.0)
-
-    def step(self, _: object, _row: Row) -> Verdict | None:
-        hours = (_row.start_ms - self.trained[1]) / HOUR_MS
-        loud = 0 < hours < 2 or 24 < hours < 26
-        parts = (1.02 * self.limit * loud, 0.0)
-        return Verdict(max(parts), max(parts) > self.limit, parts)
-
-
-def test_what_raised_an_alert_must_be_louder_for_the_next() -> None:
-    stream = home(13, 15.3)
-    (only,) = alerts(judge_by(Paced()), stream)
-    assert (only.opened_ms - Silent.trained[1]) / HOUR_MS < 1
-    assert len(alerts(judge_by(Unpaced()), stream)) == 2
-
-
-class Unpaced(Paced):
-    """The same where nobody counts alarms."""
-
-    sources = Sources(("power", "voltage"), (0, 1))
-
-
-def test_the_pace_outlives_restarts_and_models() -> None:
-    stream = home(13, 15.3)
-    whole = judge_by(Paced())
-    told = findings(whole, stream)
-    half = judge_by(Paced())
-    before = findings(half, stream[:500])
-    again = judge_by(Paced())
-    again.load(half.dump())
-    again.set_model("grid", cast("Model", Paced()))
-    assert before + findings(again, stream[500:]) == told
-    assert again.pace("grid") == whole.pace("grid") != Pace()
-    assert set(again.pace("grid").louder) == {"power", "voltage"}
-    assert again.pace("nowhere") == Pace()
 
 
 @pytest.mark.parametrize("model", [Worse(), Two()])
