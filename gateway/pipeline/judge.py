@@ -164,6 +164,11 @@ class MeterJudge:
         known = channel in self._channels
         return self._channels[channel].pattern.state.pace if known else Pace()
 
+    def heed(self, channel: str, opened_ms: int, *, right: bool) -> bool:
+        """Take in what somebody said of an anomaly; return whether that changes anything."""
+        rules = self._channels.get(channel)
+        return rules is not None and rules.pattern.heed(opened_ms, right=right)
+
     def wants_fit(self) -> list[str]:
         """Return the channels whose model should be fitted now, each asked once a day of data."""
         if not self.settings.gaussian:

@@ -28,7 +28,7 @@ from gateway.services.deriving_ports import (
 from gateway.services.effects import Effects, ModelRow, Position, Rebuild, RollupPart, VerdictRow
 from gateway.services.fitting import FOREVER_MS, Fitted
 from gateway.services.hang_guard import HangGuard
-from gateway.services.tracks import SNAPSHOT_ROWS, Track
+from gateway.services.tracks import SNAPSHOT_ROWS, Track, heed
 from gateway.services.watch import detector_failed_finding, detector_works_finding
 from gateway.settings import DetectSettings
 from tinymodels.detect.contract import Options
@@ -365,13 +365,13 @@ class Deriver:
             await self._commit(Effects(changes=[change for change in told if change]))
 
     async def change_alert(
-        self, change: Callable[[AlertBook], Change], verdict: VerdictRow | None = None
+        self, change: Callable[[AlertBook], Change], verdicts: Sequence[VerdictRow] = ()
     ) -> Change:
-        """Do what a person asked of an alert, and store it."""
+        """Do what a person asked of an alert, or said of it, and store it."""
         async with self._lock:
             done = change(self.desk.book)
-            verdicts = [] if verdict is None else [verdict]
-            await self._commit(Effects(changes=[done], verdicts=verdicts))
+            touched = heed(self.tracks.values(), done.alert, verdicts)
+            await self._commit(Effects(changes=[done], verdicts=list(verdicts)), touched)
             return done
 
     async def change_alerts(self, change: Callable[[AlertBook], list[Change]]) -> None:

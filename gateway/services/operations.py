@@ -1,7 +1,7 @@
 """Everything that changes the gateway on somebody's word, by name: one door for all callers."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from gateway.domain.alerts import Alert
@@ -123,12 +123,12 @@ class Operations:
                     raise
                 return judged(stored, who=who, at_ms=at_ms, right=right, note=note)
 
-        return await self._change(change, VerdictRow(key, at_ms, who, right=right, note=note))
+        return await self._change(change, [VerdictRow(key, at_ms, who, right=right, note=note)])
 
     async def _change(
-        self, change: Callable[[AlertBook], Change], verdict: VerdictRow | None = None
+        self, change: Callable[[AlertBook], Change], verdicts: Sequence[VerdictRow] = ()
     ) -> Result:
-        done = await self._deriver.change_alert(change, verdict)
+        done = await self._deriver.change_alert(change, verdicts)
         return {"id": done.alert.id, "state": done.alert.state.value}
 
     # -- meters -------------------------------------------------------------------------------

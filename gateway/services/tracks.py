@@ -1,15 +1,16 @@
 """One meter on its way through rollups and judging, with the state that a snapshot keeps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 import structlog
 
-from gateway.domain.alerts import Finding
+from gateway.domain.alerts import Alert, AlertKind, Finding
 from gateway.domain.meters import MeterInfo
 from gateway.domain.readings import Mark, Stored
 from gateway.pipeline.judge import HISTORIC_MS, MeterJudge
 from gateway.pipeline.rollups import Calendar, Contribution, MeterRoll
+from gateway.services.effects import VerdictRow
 from gateway.services.hang_guard import DetectorHungError, HangGuard
 from gateway.services.snapshots import LATE_MS, Asked, Snapshot
 from gateway.services.watch import detector_failed_finding, detector_works_finding
@@ -140,3 +141,19 @@ class Track:
         """Tell whether what this reading shows is no news."""
         late_ms = max(reading.received_ms, self.at_ms) - reading.at_ms  # repeated: long ago
         return self.info.recorded or late_ms > HISTORIC_MS
+
+
+def heed(tracks: Iterable[Track], alert: Alert, verdicts: Sequence[VerdictRow]) -> set[int]:
+    """Let the model that raised an alert know of verdicts on it; return the meters this changed.
+
+    Their snapshots must be stored with the verdicts: after a crash the judging goes on from them.
+    """
+    meter, channel, kind = alert.key
+    return {
+        track.no
+        for track in tracks
+        for verdict in verdicts
+        if kind is AlertKind.ANOMALY
+        and track.info.id == meter
+        and track.judge.heed(channel, alert.opened_ms, right=verdict.right)
+    }

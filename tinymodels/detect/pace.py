@@ -51,12 +51,22 @@ class Pace(Struct, frozen=True, array_like=True):
 
     def raised(self, sources: Sources, source: str) -> "Pace":
         """Return the pace after an alarm; rules neither are louder after it nor make others so."""
+        return self._moved(sources, source, LOUDER)
+
+    def forgiven(self, sources: Sources, source: str) -> "Pace":
+        """Return the pace as if an alarm had not been counted: it was right."""
+        return self._moved(sources, source, -LOUDER)
+
+    def _moved(self, sources: Sources, source: str, by: float) -> "Pace":
+        """Return the pace after a step of a source, of which the others take their share."""
+        pace = self.of(sources)
         if not sources.alarms_per_month or source in sources.fixed:
-            return self
+            return pace
+        steps = {name: by * (1.0 if name == source else SHARE) for name in sources.names}
         return Pace(
             {
-                name: min(self._now(name) + LOUDER * (1.0 if name == source else SHARE), MOST)
-                for name in sources.names
+                name: min(max(pace._now(name) + step, LEAST), MOST)  # noqa: SLF001 - its own
+                for name, step in steps.items()
             }
         )
 

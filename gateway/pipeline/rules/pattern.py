@@ -30,6 +30,7 @@ from tinymodels.detect.pace import Pace
 FIRST_FIT_MS = 7 * DAY_MS
 REFIT_MS = 30 * DAY_MS
 EARLIEST_REFIT_MS = 7 * DAY_MS  # however far the base load has moved
+MOST_RAISED = 50  # alerts of which a verdict is heeded
 # A fit that was refused or did not come is asked for again after a day of data.
 ASK_AGAIN_MS = DAY_MS
 
@@ -85,6 +86,14 @@ class Sum(Struct, array_like=True, gc=False):
         )
 
 
+class Raised(Struct, array_like=True, gc=False):
+    """An alert that was raised: when, by what, and whether somebody said that it was right."""
+
+    at_ms: int
+    source: str
+    right: bool = False
+
+
 class PatternState(Struct, array_like=True):
     """What the pattern rule remembers of one channel."""
 
@@ -104,6 +113,7 @@ class PatternState(Struct, array_like=True):
     source: int | str = ""  # what raised it last; of older snapshots a number
     on_ms: int = 0  # since when it is on, however often it was raised anew
     pace: Pace = field(default_factory=Pace)
+    raised: list[Raised] = field(default_factory=list)  # the last ones
 
     def alarm(self) -> Alarm:
         """Return the alarm as it stands."""
@@ -120,6 +130,8 @@ class PatternState(Struct, array_like=True):
             self.on_ms = at_ms
         self.on, self.quiet_ms, self.age_ms = alarm.on, alarm.quiet_ms, alarm.age_ms
         self.scores, self.source, self.pace = alarm.scores, alarm.source, alarm.pace
+        if alarm.begins:
+            self.raised = [*self.raised, Raised(at_ms, alarm.source)][-MOST_RAISED:]
 
 
 class PatternRule(Rule):
@@ -180,6 +192,19 @@ class PatternRule(Rule):
             open_sum.start_ms = start_ms
         open_sum.add(channel, voltage_v, span_ms)
         return news
+
+    def heed(self, opened_ms: int, *, right: bool) -> bool:
+        """Take in what somebody said of an alert; return whether that changes anything.
+
+        One that was right does not make the next one's source louder.
+        """
+        found = [one for one in self.state.raised if one.at_ms == opened_ms and one.right != right]
+        if not found or self.model is None:
+            return False
+        found[0].right = right
+        step = Pace.forgiven if right else Pace.raised
+        self.state.pace = step(self.state.pace, sources_of(self.model), found[0].source)
+        return True
 
     def wants_fit(self) -> bool:
         """Return whether the channel's model should be fitted now; asks once a day of data."""

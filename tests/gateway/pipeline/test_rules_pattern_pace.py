@@ -2,6 +2,8 @@
 
 from typing import cast
 
+import pytest
+
 from tests.gateway.pipeline.test_rules_pattern import HOUR_MS, Silent, Two, home, judge_by
 from tests.support.judging import alerts, findings
 from tinymodels.detect.contract import Model, Sources, Verdict
@@ -47,3 +49,35 @@ def test_the_pace_outlives_restarts_and_models() -> None:
     assert again.pace("grid") == whole.pace("grid") != Pace()
     assert set(again.pace("grid").louder) == {"power", "voltage"}
     assert again.pace("nowhere") == Pace()
+
+
+def test_an_alert_that_was_right_does_not_make_the_next_one_rarer() -> None:
+    stream = home(13, 15.3)
+    day = next(k for k, one in enumerate(stream) if one.at_ms > Silent.trained[1] + 20 * HOUR_MS)
+    judge = judge_by(Paced())
+    (first,) = alerts(judge, stream[:day])
+    before = judge.pace("grid")
+    assert judge.heed("grid", first.opened_ms, right=True)
+    assert not judge.heed("grid", first.opened_ms, right=True)  # said twice, heeded once
+    assert judge.pace("grid").louder["power"] < before.louder["power"]
+    again = judge_by(Paced())
+    again.load(judge.dump())
+    again.set_model("grid", cast("Model", Paced()))
+    assert len(alerts(again, stream[day:])) == 1
+
+
+def test_a_verdict_that_is_taken_back_counts_no_more() -> None:
+    judge = judge_by(Paced())
+    (alert,) = alerts(judge, home(13, 14.5))
+    before = judge.pace("grid").heard(Paced.sources, [1.0, 1.0])
+    assert not judge.heed("grid", alert.opened_ms, right=False)  # which is what it counted as
+    assert judge.heed("grid", alert.opened_ms, right=True)
+    assert judge.heed("grid", alert.opened_ms, right=False)
+    assert judge.pace("grid").heard(Paced.sources, [1.0, 1.0]) == pytest.approx(before)
+
+
+def test_a_verdict_on_what_is_not_known_changes_nothing() -> None:
+    judge = judge_by(Paced())
+    (alert,) = alerts(judge, home(13, 14.5))
+    assert not judge.heed("grid", alert.opened_ms + 1, right=True)
+    assert not judge.heed("roof", alert.opened_ms, right=True)

@@ -11,12 +11,14 @@ from gateway.adapters.store.intake_store import SqlIntakeStore
 from gateway.adapters.store.meters import SqlMeterStore
 from gateway.domain.alerts import AlertKind, Finding
 from gateway.domain.errors import BadInputError, NotFoundError
+from gateway.pipeline.judge import MeterJudge
 from gateway.services.accounts import Accounts
 from gateway.services.events import EventDesk
 from gateway.services.intake import Hooks, Intake
 from gateway.services.operations import Operations
 from gateway.services.watching import Watching
 from tests.gateway.services.site_rig import Site, window, windows
+from tinymodels.detect.pace import Pace
 
 
 async def moment() -> None:
@@ -163,7 +165,7 @@ async def test_what_does_not_exist_is_not_found(office: Office, name: str) -> No
 async def open_alert(site: Site) -> str:
     key = ("home", "", AlertKind.OUTAGE)
     await site.deriver.report([Finding(key, active=True, at_ms=site.now.wall, title="Dark")])
-    return site.deriver.desk.book.open_alerts[0].id
+    return next(one.id for one in site.deriver.desk.book.open_alerts if one.key == key)
 
 
 async def test_what_people_do_to_alerts_is_kept_in_their_history(
@@ -205,6 +207,31 @@ async def test_a_verdict_on_an_alert_that_only_the_disk_remembers(
     await later.load()
     assert (await later.call("alerts.verdict", id=alert, right=True))["state"] == "resolved"
     assert site.query("SELECT right FROM verdicts") == [(1,)]
+
+
+async def test_a_verdict_on_an_anomaly_is_heeded_and_outlives_a_restart(
+    site: Site, office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.send(windows(0, 9))
+    await site.derive()
+    heeded: list[tuple[str, int, bool]] = []
+
+    def heed(judge: MeterJudge, channel: str, opened_ms: int, *, right: bool) -> bool:
+        heeded.append((channel, opened_ms, right))
+        judge._channels[channel].pattern.state.pace = Pace({"power": 0.3})  # noqa: SLF001
+        return True
+
+    monkeypatch.setattr(MeterJudge, "heed", heed)
+    key = ("home", "grid", AlertKind.ANOMALY)
+    await site.deriver.report([Finding(key, active=True, at_ms=site.now.wall, title="Unusual")])
+    (alert,) = site.deriver.desk.book.open_alerts
+    await office.call("alerts.verdict", id=alert.id, right=True)
+    assert heeded == [("grid", alert.opened_ms, True)]
+    await office.call("alerts.verdict", id=await open_alert(site), right=True)
+    assert len(heeded) == 1  # no model raised that one
+    await site.restart_deriving()
+    (track,) = site.deriver.tracks.values()
+    assert track.judge.pace("grid") == Pace({"power": 0.3})
 
 
 async def test_watching_tells_of_silence_strangers_and_the_clock(site: Site) -> None:

@@ -23,6 +23,14 @@ def test_an_alarm_asks_more_of_its_source_and_a_part_of_that_of_others() -> None
     )
 
 
+def test_an_alarm_that_was_right_is_as_if_it_had_not_been() -> None:
+    before = Pace().of(SOURCES).raised(SOURCES, "swell").aged(SOURCES, DAY_MS)
+    after = before.raised(SOURCES, "load").aged(SOURCES, DAY_MS).forgiven(SOURCES, "load")
+    expected = before.aged(SOURCES, DAY_MS).heard(SOURCES, [1.0, 1.0, 1.0])
+    assert after.heard(SOURCES, [1.0, 1.0, 1.0]) == pytest.approx(expected)
+    assert Pace().forgiven(SOURCES, "rule") == Pace().of(SOURCES)
+
+
 def test_a_rule_is_as_loud_as_ever_and_asks_nothing_of_others() -> None:
     pace = Pace().of(SOURCES)
     assert pace.raised(SOURCES, "rule") is pace
