@@ -76,7 +76,7 @@ def test_a_terminal_shows_a_live_picture(short_path: Path) -> None:
     leader, follower = pty.openpty()
     environment = {**clean_environment(short_path), "TERM": "xterm", "COLUMNS": "120"}
     process = subprocess.Popen(
-        [*command(), "demo", "--seconds", "7"],
+        [*command(), "demo", "--seconds", "15"],
         stdin=subprocess.DEVNULL,
         stdout=follower,
         stderr=follower,
