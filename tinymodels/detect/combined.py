@@ -23,7 +23,7 @@ from tinymodels.detect.families import (
 )
 from tinymodels.detect.fitted import FittedModel
 from tinymodels.detect.injector import FaultName
-from tinymodels.detect.minutes import STEP_MS, Floats, Minutes, Row, Times
+from tinymodels.detect.minutes import STEP_MS, Floats, Minutes, Row, Times, block_of
 from tinymodels.detect.signals import BASE_MS, INDEX, Signals
 from tinymodels.detect.signatures import FAMILY, NONE, Held, Signatures
 from tinymodels.detect.specials import NAMES as SPECIALS
@@ -207,7 +207,7 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
         state, table = self.new_state(), block_table(minutes)
         if not len(minutes):
             return state
-        open_ms = int(minutes.start_ms[-1]) // STEP_MS * STEP_MS
+        open_ms = block_of(int(minutes.start_ms[-1]))
         table = table[table[:, 0] < open_ms]
         values = sweep(state.signals, table)
         for start_ms, row in zip(table[:, 0].tolist(), values.tolist(), strict=True):

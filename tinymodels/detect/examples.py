@@ -8,7 +8,7 @@ import numpy as np
 
 from tinymodels.detect.blocks import block_table
 from tinymodels.detect.injector import HOME_FAULTS, LAWS, Event, FaultName, draw, inject
-from tinymodels.detect.minutes import DAY_MS, STEP_MS, Floats, Minutes, Times
+from tinymodels.detect.minutes import DAY_MS, STEP_MS, Floats, Minutes, Times, block_of
 from tinymodels.detect.signals import Signals
 from tinymodels.detect.sweep import sweep
 
@@ -35,7 +35,7 @@ def span_of(minutes: Minutes) -> tuple[int, int]:
 
 def begins(events: Collection[Event]) -> set[int]:
     """Return the blocks in which events begin: whose states `examples` needs."""
-    return {_block(event.start_ms) for event in events}
+    return {block_of(event.start_ms) for event in events}
 
 
 def planned(span_ms: tuple[int, int], left_out_ms: Sequence[tuple[int, int]] = ()) -> list[Event]:
@@ -70,7 +70,9 @@ def examples(
     for event in events:
         if event.fault not in able:
             continue
-        starts, values = faulty_features(minutes, event, states[_block(event.start_ms)], slope)[1:]
+        starts, values = faulty_features(minutes, event, states[block_of(event.start_ms)], slope)[
+            1:
+        ]
         if len(starts) * STEP_MS >= LEAST_PART * (event.deadline_ms - event.start_ms):
             found.append(Example(event.fault, starts, values))
     return found
@@ -84,20 +86,16 @@ def faulty_features(
     `state` is of the clean series before that block (tinymodels.detect.signals).
     """
     faulty = inject(around(minutes, event), event, slope)
-    found = block_table(faulty, int(np.searchsorted(faulty.start_ms, _block(event.start_ms))))
+    found = block_table(faulty, int(np.searchsorted(faulty.start_ms, block_of(event.start_ms))))
     signals = msgspec.msgpack.decode(state, type=Signals)
     return faulty, found[:, 0].astype(np.int64), sweep(signals, found)
 
 
 def around(minutes: Minutes, event: Event) -> Minutes:
     """Return the minutes from a little before an event to its deadline."""
-    return minutes.between(_block(event.start_ms) - BEFORE_MS, event.deadline_ms + 2 * STEP_MS)
+    return minutes.between(block_of(event.start_ms) - BEFORE_MS, event.deadline_ms + 2 * STEP_MS)
 
 
 def known(minutes: Minutes, needs: Sequence[str]) -> bool:
     """Return whether these columns are known for at least half of the minutes."""
     return all(np.isfinite(minutes[name]).sum() > LEAST_PART * len(minutes) for name in needs)
-
-
-def _block(at_ms: int) -> int:
-    return at_ms - at_ms % STEP_MS

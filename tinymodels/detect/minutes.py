@@ -116,3 +116,8 @@ class Minutes:
         for from_ms, to_ms in spans_ms:
             keep &= (self.start_ms + MINUTE_MS <= from_ms) | (self.start_ms >= to_ms)
         return Minutes(self.start_ms[keep], self.values[keep])
+
+
+def block_of(at_ms: int) -> int:
+    """Return when the block begins that a time lies in."""
+    return at_ms - at_ms % STEP_MS

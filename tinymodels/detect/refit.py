@@ -14,7 +14,7 @@ from tinymodels.detect.events import events, merged
 from tinymodels.detect.examples import begins, examples, planned, span_of
 from tinymodels.detect.injector import measured_slope
 from tinymodels.detect.limits import DAYS_PER_MONTH
-from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, STEP_MS, Floats, Minutes, Times
+from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, STEP_MS, Floats, Minutes, Times, block_of
 from tinymodels.detect.signals import Signals
 from tinymodels.detect.sweep import featurise_marked, sweep
 
@@ -102,7 +102,7 @@ class _Week(NamedTuple):
 
         They go on from the state that the clean week had there.
         """
-        begin_ms, until_ms = _block(at_ms), at_ms + fault.within_ms + 2 * STEP_MS
+        begin_ms, until_ms = block_of(at_ms), at_ms + fault.within_ms + 2 * STEP_MS
         if begin_ms not in self.states:
             return self.before(begin_ms)  # nothing was measured any more
         part = self.minutes.between(begin_ms - STEP_MS, until_ms)
@@ -122,7 +122,7 @@ def refit(minutes: Minutes, options: Options, champion: CombinedModel | None) ->
 
     Raise FitRefusedError with too little history.
     """
-    marks = {_block(at_ms) for at_ms in _tries(minutes)} if champion is not None else set()
+    marks = {block_of(at_ms) for at_ms in _tries(minutes)} if champion is not None else set()
     tried = planned(span_of(minutes))
     week = _Week(minutes, *featurise_marked(minutes, marks | begins(tried)))
     starts, values = week.starts, week.values
@@ -159,10 +159,6 @@ def _judged(
     # Nor is one whose single alarm never ends.
     worse |= alarmed_ms[0] > max(alarmed_ms[1], MOST_ALARMED_MS)
     return Refit(None if worse else model, why)
-
-
-def _block(at_ms: int) -> int:
-    return at_ms - at_ms % STEP_MS
 
 
 def _tries(minutes: Minutes) -> list[int]:

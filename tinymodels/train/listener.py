@@ -7,7 +7,7 @@ import numpy as np
 from tinymodels.detect.alarm import Alarm, followed
 from tinymodels.detect.contract import Model
 from tinymodels.detect.events import Event
-from tinymodels.detect.minutes import STEP_MS, Floats, Times
+from tinymodels.detect.minutes import Floats, Times, block_of
 from tinymodels.detect.pace import Pace
 
 
@@ -37,7 +37,7 @@ class Listener:
             self._alarm = Alarm()
             followed(model, self._alarm, starts[:first], scores[:first])
             self._alarm.pace = Pace()
-        begins_ms = sorted({_block(at_ms) for at_ms in faults_ms})
+        begins_ms = sorted({block_of(at_ms) for at_ms in faults_ms})
         marks_ms = [_from(model, at_ms) for at_ms in (*begins_ms, month_ms[1])]
         alarm = self._alarm.copied()
         found, stood = followed(model, alarm, starts[first:], scores[first:], marks_ms)
@@ -48,13 +48,9 @@ class Listener:
     def fault(self, model: Model, heard: tuple[Times, Floats], at_ms: int) -> list[Event]:
         """Return the events of the month's scores with a fault in them, from its start on."""
         starts, scores = heard
-        begin_ms = _block(at_ms)
+        begin_ms = block_of(at_ms)
         first = _row(model, starts, begin_ms)
         return followed(model, self._stood[begin_ms].copied(), starts[first:], scores[first:])[0]
-
-
-def _block(at_ms: int) -> int:
-    return at_ms - at_ms % STEP_MS
 
 
 def _from(model: Model, at_ms: int) -> int:

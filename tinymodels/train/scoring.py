@@ -21,7 +21,7 @@ from tinymodels.detect.examples import (
     span_of,
 )
 from tinymodels.detect.injector import Event, inject, measured_slope
-from tinymodels.detect.minutes import DAY_MS, STEP_MS, Floats, Minutes, Times
+from tinymodels.detect.minutes import DAY_MS, STEP_MS, Floats, Minutes, Times, block_of
 from tinymodels.detect.signals import NAMES
 from tinymodels.detect.sweep import featurise_marked
 
@@ -142,7 +142,7 @@ class Series:
         if not len(self._starts):
             faulty = inject(clean, event, self.slope)
             return Stretch(event, clean, faulty, self._starts, self._values)
-        begin_ms = _block(event.start_ms)
+        begin_ms = block_of(event.start_ms)
         faulty, after, changed = faulty_features(
             self.minutes, event, self._states[begin_ms], self.slope
         )
@@ -185,7 +185,3 @@ def _judged(model: JudgesFeatures, starts: Times, values: Floats) -> tuple[Times
 
 def _memory(model: Model) -> int:
     return model.memory_ms if isinstance(model, Remembers) else WARM_UP_MS
-
-
-def _block(at_ms: int) -> int:
-    return at_ms - at_ms % STEP_MS
