@@ -149,11 +149,10 @@ def heed(tracks: Iterable[Track], alert: Alert, verdicts: Sequence[VerdictRow]) 
     Their snapshots must be stored with the verdicts: after a crash the judging goes on from them.
     """
     meter, channel, kind = alert.key
-    return {
-        track.no
-        for track in tracks
-        for verdict in verdicts
-        if kind is AlertKind.ANOMALY
-        and track.info.id == meter
-        and track.judge.heed(channel, alert.opened_ms, right=verdict.right)
-    }
+    touched: set[int] = set()
+    for track in tracks:
+        if kind is AlertKind.ANOMALY and track.info.id == meter:
+            for verdict in verdicts:
+                if track.judge.heed(channel, alert.opened_ms, right=verdict.right):
+                    touched.add(track.no)
+    return touched

@@ -275,13 +275,10 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
         after = self.charts.trace(starts, values)
         ratios = self.charts.ratios(after).max(axis=1)
         opinions = self.weight * self.other.judge_many(starts, values)[1]
-        scores = np.zeros((len(starts), len(self.sources.names)))
-        scores[:, OF_CHARTS] = self.parts(ratios, opinions)
+        scores = self.by_source(self.parts(ratios, opinions), self.like(starts, after, Held()))
         if self.levels:
             told = specials(starts, values) / np.asarray(self.levels)
             scores[:, SPECIAL] = self.scale * told.max(axis=1, initial=0.0)
-        like = self.like(starts, after, Held())
-        scores[:, len(FAMILIES) : len(FAMILIES) + like.shape[1]] = like
         if self.over_voltage_v is not None:
             volts = values[:, INDEX["volts"]]
             over = np.where(volts > self.over_voltage_v, volts / self.over_voltage_v, 0.0)
@@ -294,6 +291,16 @@ class CombinedModel(FittedModel, frozen=True, dict=True):
         scores[:, POWER] = np.maximum(scores[:, POWER], opinions)
         result: Floats = scores * self.balance
         return result
+
+    def by_source(self, unusual: Floats, like: Floats) -> Floats:
+        """Return scores by source, of OF_CHARTS (step, family) and known faults (step, fault).
+
+        Those of the special tests and of the rule are 0.
+        """
+        scores = np.zeros((len(unusual), len(self.sources.names)))
+        scores[:, OF_CHARTS] = unusual
+        scores[:, len(FAMILIES) : len(FAMILIES) + like.shape[1]] = like
+        return scores
 
     def like(self, starts: Times, after: Floats, held: Held) -> Floats:
         """Return how like each fault averages (step, scale, chart) are, (step, fault)."""

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 import msgspec
-import numpy as np
 
 from tinymodels.detect.charts import FITTER as CHARTS_FITTER
 from tinymodels.detect.combined import MOST_VOLTS, CombinedModel, SecondOpinion
@@ -88,8 +87,8 @@ class CombinedFitter:
         told = (charts.ratios(after).max(axis=1), weight * opinions)
         model = _balanced(model, starts, *told)
         known = learned.signatures
-        scores = known.by_family(known.hold(starts, learned.scores, Held()))
-        scores[:, OF_CHARTS] = np.maximum(scores[:, OF_CHARTS], model.parts(*told))
+        like = known.hold(starts, learned.scores, Held())
+        scores = model.by_source(model.parts(*told), like)
         limit = choose_limit(model, starts, scores, options.alarms_per_month)
         limit *= LEARNED_MARGIN if known.faults else 1.0
         return msgspec.structs.replace(model, limit=limit, scale=limit)

@@ -156,13 +156,13 @@ class HasSources(Protocol):
         """Return the same model for another number of alarms; its limit is another matter."""
 
 
+ONE: Final = Sources(("",), (0,))
+
+
 def sources_of(model: Model) -> Sources:
     """Return a model's sources: one without a name where its score is all."""
     found: Sources = getattr(model, "sources", ONE)
     return found
-
-
-ONE: Final = Sources(("",), (0,))
 
 
 def scored(model: Model, minutes: Minutes) -> tuple[Times, Floats]:

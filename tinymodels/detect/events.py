@@ -81,7 +81,9 @@ def events(
 
     Scores are (step,) or (step, family), or (step, source) as `scored` gives them. An event begins
     at the END of the step that was above: that is when anybody can know. `reached` is
-    `reached_before` of these scores by family, for who has it already.
+    `reached_before` of these scores by family, for who has it already. It gives what
+    `tinymodels.detect.alarm.followed` gives at such a pace, in a sixth of the time: the search for
+    a limit tries it some hundred times.
     """
     found: list[Event] = []
     if not len(scores):

@@ -70,9 +70,8 @@ def examples(
     for event in events:
         if event.fault not in able:
             continue
-        starts, values = faulty_features(minutes, event, states[block_of(event.start_ms)], slope)[
-            1:
-        ]
+        state = states[block_of(event.start_ms)]
+        _, starts, values = faulty_features(minutes, event, state, slope)
         if len(starts) * STEP_MS >= LEAST_PART * (event.deadline_ms - event.start_ms):
             found.append(Example(event.fault, starts, values))
     return found

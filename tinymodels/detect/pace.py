@@ -3,7 +3,7 @@
 A limit that a history asks for is not what the months after it ask for. So what was raised is fed
 back, as in adaptive conformal inference (Gibbs and Candès, NeurIPS 2021): after each alarm more is
 asked, of its source above all, and while none comes a little less from step to step, so that in
-the long run as many come as are allowed, whatever a home does.
+the long run about as many come as are allowed, as far as LEAST and MOST let them.
 """
 
 import math
@@ -14,6 +14,7 @@ import numpy as np
 from msgspec import Struct
 
 from tinymodels.detect.contract import Sources
+from tinymodels.detect.limits import DAYS_PER_MONTH
 from tinymodels.detect.minutes import DAY_MS, Floats
 
 # All of it was chosen on months before those of the judgement (docs/detection.md), on which steps
@@ -23,7 +24,7 @@ SHARE: Final = 0.3  # of that for the others, which share one budget with it
 SPEND: Final = 0.9  # of the alarms that are allowed
 # A home where nothing happens is not to be asked about less and less, nor a wild one left alone.
 LEAST, MOST = math.log(0.5), math.log(4.0)
-MONTH_MS: Final = 30.44 * DAY_MS
+MONTH_MS: Final = DAYS_PER_MONTH * DAY_MS
 
 
 class Pace(Struct, frozen=True, array_like=True):

@@ -16,7 +16,7 @@ from msgspec import Struct
 from tinymodels.detect.bank import SCALES_MS
 from tinymodels.detect.conditioning import Table, Usual, check, clock_basis, standardise, tabulate
 from tinymodels.detect.contract import ModelRefusedError
-from tinymodels.detect.families import FAMILIES, POWER, REACTIVE, SPECIAL, VOLTAGE
+from tinymodels.detect.families import POWER, REACTIVE, SPECIAL, VOLTAGE
 from tinymodels.detect.injector import LAWS, FaultName
 from tinymodels.detect.minutes import DAY_MS, Floats, Times
 
@@ -77,7 +77,7 @@ class Signatures(Struct, frozen=True, array_like=True, dict=True):
         found: Floats = np.maximum(z / np.asarray(self.levels), 0.0)
         return found
 
-    def hold(self, starts: Times, scores: Floats, held: "Held") -> Floats:
+    def hold(self, starts: Times, scores: Floats, held: Held) -> Floats:
         """Return scores (step, fault) that fade no faster than HOLD, and remember the last.
 
         What takes a day to tell is told by some hours of it: over is what a day says no more of.
@@ -96,18 +96,6 @@ class Signatures(Struct, frozen=True, array_like=True, dict=True):
         out = np.maximum(out, scores)
         held.at_ms, held.scores = int(starts[-1]), out[-1, slow].tolist()
         return out
-
-    def by_family(self, scores: Floats) -> Floats:
-        """Return the greatest of each family, (step, fault) -> (step, family); 0 of none."""
-        parts = [
-            scores[:, self.members(family)].max(axis=1, initial=0.0)
-            for family in range(len(FAMILIES))
-        ]
-        return np.stack(parts, axis=1)
-
-    def members(self, family: int) -> list[int]:
-        """Return the places of a family's faults."""
-        return [at for at, fault in enumerate(self.faults) if FAMILY[fault] == family]
 
     def loudest(self, after: Floats, fault: int) -> tuple[int, int]:
         """Return scale and chart of the average, of (scale, chart), that says most for a fault."""

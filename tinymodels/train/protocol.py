@@ -28,6 +28,7 @@ from tinymodels.detect.injector import (
     measured_slope,
     plan,
 )
+from tinymodels.detect.limits import DAYS_PER_MONTH
 from tinymodels.detect.minutes import DAY_MS, Floats, Minutes
 from tinymodels.train.errors import EvaluationError
 from tinymodels.train.figures import (
@@ -44,7 +45,6 @@ from tinymodels.train.scoring import Series, Stretch
 from tinymodels.train.split import Split
 
 TRAILING_MS: Final = 56 * DAY_MS
-DAYS_PER_MONTH: Final = 30.44
 BUDGETS: Final = (4.0, 2.0, 1.0)
 FAR_OFF: Final = 1.3  # times a whole row: above every limit of the voltage
 Told = Callable[[str, int, int], None]  # what is being done, how much of it, of how much

@@ -10,8 +10,8 @@ from tests.tinymodels.detect.homes import following, home
 from tinymodels.detect.combined import CombinedModel
 from tinymodels.detect.combined_fit import FITTER
 from tinymodels.detect.contract import ModelRefusedError, Options
-from tinymodels.detect.events import events
-from tinymodels.detect.families import FAMILIES
+from tinymodels.detect.events import events, grouped
+from tinymodels.detect.families import FAMILIES, OF_CHARTS
 from tinymodels.detect.injector import LAWS, Event, FaultName, inject, plan
 from tinymodels.detect.minutes import DAY_MS, MINUTE_MS, STEP_MS, Floats, Minutes
 from tinymodels.detect.signatures import FAMILY, NONE, Held, Signatures
@@ -116,7 +116,8 @@ def test_without_examples_nothing_is_looked_for(model: CombinedModel) -> None:
     untaught = FITTER.fit_features(*featurise(home(42)), OPTIONS)
     assert untaught.signatures.faults == ()
     assert NONE.scores(np.arange(3), np.zeros((3, 4, 18))).shape == (3, 0)
-    assert NONE.by_family(np.zeros((3, 0))).tolist() == [[0.0] * len(FAMILIES)] * 3
+    nothing = untaught.by_source(np.zeros((3, len(OF_CHARTS))), np.zeros((3, 0)))
+    assert grouped(untaught.sources, nothing).tolist() == [[0.0] * len(FAMILIES)] * 3
     assert set(TOLD) <= set(model.signatures.faults)
     assert max(model.balance) < max(untaught.balance)
 
